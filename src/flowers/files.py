@@ -1,0 +1,156 @@
+"""The one place that writes: a kill leaves the old file or the new one, never half of it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from flowers.errors import FlowersError, InputError, WorldError
+
+_PARTIAL = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)\.partial(\.[^.]+)*$")
+
+
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it becomes `path` in one step.
+
+    The temporary name ends as `path` does, since some writers (Keras, OpenVINO) look at the
+    ending. It is flushed to the disk before the rename, and removed when the block raises.
+
+    Raises:
+        WorldError: the disk is full, read-only, or the folder cannot be made.
+    """
+    path = Path(path)
+    with world(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+    endings = "".join(path.suffixes[-2:])
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial{endings}")
+    try:
+        with world(path):
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+            _flush(path.parent)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> Path:
+    """Writes `content` to `path` atomically and returns the path."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+    return Path(path)
+
+
+def write_text(path: str | os.PathLike, text: str) -> Path:
+    """Writes `text` as UTF-8 to `path` atomically and returns the path."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | os.PathLike, value: object) -> Path:
+    """Writes `value` as indented JSON to `path` atomically; NaN is refused, since JSON has none."""
+    return write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> object:
+    """Reads a JSON file.
+
+    Raises:
+        InputError: there is no such file, or it is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"the file {path}", "no such file", "Run `flowers train` first, or correct the path."
+        ) from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"JSON in {path}", str(error), "Remove the file and make it again."
+        ) from error
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_space(folder: str | os.PathLike, needed: int, what: str) -> None:
+    """Refuses early when a disk cannot hold `needed` bytes more, rather than late with half.
+
+    Raises:
+        WorldError: fewer than `needed` bytes are free where `folder` is, or will be.
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise WorldError(
+            f"{needed / 1e6:,.0f} MB free in {folder} for {what}",
+            f"{free / 1e6:,.0f} MB",
+            "Free some space, or name a folder on another disk.",
+        )
+
+
+def sweep(folder: Path) -> None:
+    """Removes temporary files that processes of this machine left in `folder` when they died."""
+    for entry in folder.iterdir():
+        match = _PARTIAL.match(entry.name)
+        if match and not _alive(int(match["pid"])):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+@contextlib.contextmanager
+def world(path: str | os.PathLike) -> Iterator[None]:
+    """Turns the operating system's refusals around `path` into a WorldError with a remedy."""
+    try:
+        yield
+    except FlowersError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "The disk is full: free some space, or name a folder on another disk."
+        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            remedy = "Name a folder that you may write to."
+        elif error.errno in (errno.EMFILE, errno.ENFILE):
+            remedy = "Too many files are open: close programs or raise `ulimit -n`."
+        else:
+            remedy = "Check the disk and try again."
+        raise WorldError(
+            f"to write {path}", f"{error.strerror or error} ({type(error).__name__})", remedy
+        ) from error
+
+
+def _flush(path: Path) -> None:
+    """Asks the disk to keep what was written: a file's content or a folder's list of names."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open a folder
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _alive(process: int) -> bool:
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it is there and belongs to somebody else
+    return True
