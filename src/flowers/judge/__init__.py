@@ -1,0 +1,1 @@
+"""How good a classifier is: numbers (report), drawings (figures), and the page of both (page)."""
