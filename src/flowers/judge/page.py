@@ -1,0 +1,374 @@
+"""One self-contained report.html: the numbers of a Report, its figures and its worst mistakes.
+
+The page is a list of sections, and a section a list of parts: a picture, photos, a table, facts,
+words. Whoever measures something more adds a Section; the template does not change.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import ClassVar
+
+import jinja2
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from flowers.errors import FlowersError
+from flowers.judge import figures
+from flowers.judge.report import Interval, Report
+
+SHOWN_MISTAKES = 12
+PHOTO_SIDE = 288  # px of a photo on the page: sharp on a phone, about 15 kB
+
+UNKNOWN = (
+    "How it does on photos from elsewhere: another camera, another country, drawings, herbaria. "
+    "The test photos come from the same source as those it learned from.",
+    "What it does with things that belong to none of its classes. It must name one of them "
+    "whatever it sees, and a high probability does not mean that the photo shows one at all.",
+    "Whether every label is right. A photo filed under the wrong name counts as a mistake here.",
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with what it shows in words, for those who cannot see it."""
+
+    kind: ClassVar[str] = "picture"
+    figure: Figure
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo: uint8 [H, W, 3], or None where it cannot be read; `lines` stand below it."""
+
+    pixels: np.ndarray | None
+    alt: str
+    lines: tuple[str, ...]
+    name: str = ""  # its file
+
+
+@dataclass(frozen=True)
+class Photos:
+    """A gallery that flows into as many columns as there is room for."""
+
+    kind: ClassVar[str] = "photos"
+    photos: tuple[Photo, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts; a cell that is a pair shows its second text smaller, below the first."""
+
+    kind: ClassVar[str] = "table"
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | tuple[str, str], ...], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values; `command` is set in a typewriter face."""
+
+    kind: ClassVar[str] = "facts"
+    facts: tuple[tuple[str, str], ...]
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Paragraphs, or the points of a list."""
+
+    kind: ClassVar[str] = "words"
+    lines: tuple[str, ...]
+    points: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, one or two plain sentences, and what there is to see.
+
+    Args:
+        anchor: a word for links within the page, unique on it.
+        title: the heading.
+        lead: what the reader should take away, and what any term means.
+        parts: pictures first.
+    """
+
+    anchor: str
+    title: str
+    lead: str
+    parts: tuple[Picture | Photos | Table | Facts | Words, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number of the strip at the top, with the line that explains it."""
+
+    value: str
+    name: str
+    note: str
+
+
+def page(
+    report: Report,
+    history: pd.DataFrame | None,
+    settings: Mapping[str, object],
+    photo: Callable[[str], np.ndarray],
+    *,
+    title: str = "How good is it?",
+    sections: Sequence[Section] = (),
+    tiles: Sequence[Tile] = (),
+    unknown: Sequence[str] = UNKNOWN,
+) -> str:
+    """The whole report as one HTML text that needs no other file, no script and no network.
+
+    Args:
+        report: what `evaluate` measured.
+        history: one row an epoch, as `figures.learning_curves` takes it; None or empty when the
+            model was not trained here.
+        settings: how it was measured, in the order to be shown: texts, numbers, lists, or a dict
+            of them. The key "command" is shown as a command to copy.
+        photo: reads the photo of a path in the report: uint8 [H, W, 3]. A photo that it cannot
+            read (a FlowersError or OSError) leaves an empty frame.
+        title: of the page.
+        sections: shown after those of the report and before how it was measured.
+        tiles: added to the strip of numbers.
+        unknown: what the report does not say, one sentence or two a point.
+    """
+    shown = [_confusion(report), _mistakes(report, photo)]
+    if history is not None and len(history):
+        shown.append(_learning(history))
+    shown += [_classes(report), *sections, _measured(report, settings), _unknown(report, unknown)]
+    template = _environment().from_string(
+        resources.files("flowers.judge").joinpath("report.html.jinja").read_text("utf-8")
+    )
+    html = template.render(
+        title=title,
+        headline=headline(report),
+        tiles=[*_tiles(report), *tiles],
+        sections=shown,
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")  # names that are no Unicode become "?"
+
+
+def headline(report: Report) -> str:
+    """The report in one sentence."""
+    return (
+        f"Right on {percent(report.accuracy)} of {report.photos:,} photos it had never seen "
+        f"(95 % interval {between(report.accuracy_interval)})"
+    )
+
+
+def percent(share: float) -> str:
+    """A share as "93.5 %", with a space that does not break."""
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+
+
+def between(interval: Interval) -> str:
+    """An interval of a share as "91.1 to 95.3 %"."""
+    return f"{100 * interval.low:.1f} to {percent(interval.high)}"
+
+
+def _tiles(report: Report) -> list[Tile]:
+    tiles = [
+        Tile(
+            percent(report.accuracy), "right", f"likely between {between(report.accuracy_interval)}"
+        ),
+        Tile(
+            f"{report.photos - report.correct:,}",
+            "mistakes",
+            f"among {report.photos:,} photos kept aside for this test",
+        ),
+    ]
+    found = [score for score in report.classes if score.recall is not None]
+    weakest = min(found, key=lambda score: score.recall)
+    tiles.append(
+        Tile(
+            percent(weakest.recall),
+            f"of {figures.printable(weakest.label, 24)}",
+            "the class it finds least often",
+        )
+    )
+    if len(report.labels) > 2:
+        tiles.append(
+            Tile(
+                percent(report.top2_accuracy), "in two guesses", "the truth is its first or second"
+            )
+        )
+    even = np.log(len(report.labels))
+    tiles += [
+        Tile(
+            f"{report.macro_f1:.3f}",
+            "macro F1",
+            "every class counts the same, both kinds of error count; 1 is perfect",
+        ),
+        Tile(
+            f"{report.nll:.3f}",
+            "surprise (NLL)",
+            f"0: sure and right; {even:.2f}: guessing; more: sure and wrong",
+        ),
+    ]
+    return tiles
+
+
+def _confusion(report: Report) -> Section:
+    pairs = [f"{pair.truth} taken for {pair.predicted} ({pair.count})" for pair in report.confused]
+    lead = "Each row is what the photos show, each column what the model said. Blue is right."
+    alt = f"Confusion matrix of {len(report.labels)} classes. "
+    alt += "Most frequent mix-ups: " + ", ".join(pairs[:5]) + "." if pairs else "No mistakes."
+    parts: list = [Picture(figures.confusion(np.array(report.confusion), report.labels), alt)]
+    if pairs:
+        lead += f" It slips most often here: {pairs[0]}."
+        rows = tuple((p.truth, p.predicted, f"{p.count:,}") for p in report.confused[:6])
+        parts.append(Table(("The photo shows", "The model said", "Photos"), rows))
+    return Section("mix-ups", "What it mixes up", lead, tuple(parts))
+
+
+def _mistakes(report: Report, photo: Callable[[str], np.ndarray]) -> Section:
+    shown = report.mistakes[:SHOWN_MISTAKES]
+    wrong = report.photos - report.correct
+    if not shown:
+        lead = "It made none on these photos. That does not mean that it makes none."
+        return Section("mistakes", "Its mistakes", lead, ())
+    lead = "The wrong answers it was surest of come first."
+    if len(shown) < wrong:
+        lead += f" Shown are {len(shown)} of {wrong:,}; predictions.csv lists every one."
+    photos = []
+    for mistake in shown:
+        try:
+            pixels = photo(mistake.path)
+        except (FlowersError, OSError):
+            pixels = None
+        lines = (
+            f"said {mistake.predicted}, {percent(mistake.probability)}",
+            f"it is {mistake.truth}",
+        )
+        alt = f"{mistake.truth}, taken for {mistake.predicted}"
+        photos.append(Photo(pixels, alt, lines, mistake.path))
+    return Section("mistakes", "Its surest mistakes", lead, (Photos(tuple(photos)),))
+
+
+def _learning(history: pd.DataFrame) -> Section:
+    last = history["val_accuracy"].iloc[-1]
+    best = history["val_accuracy"].max()
+    lead = (
+        "An epoch is one pass over the training photos. The blue line is measured on photos held "
+        "out of training; where it stops rising, more training teaches nothing that lasts. "
+        "Orange may lie below blue: training photos are distorted on purpose to make them harder."
+    )
+    alt = (
+        f"Accuracy and loss over {len(history)} epochs. Accuracy on held-out photos ends at "
+        f"{last:.1%}; its best is {best:.1%}."
+    )
+    caption = "Loss is the error that training reduces; lower is better."
+    picture = Picture(figures.learning_curves(history), alt, caption)
+    return Section("learning", "How it learned", lead, (picture,))
+
+
+def _classes(report: Report) -> Section:
+    def cell(value: float | None, interval: Interval | None) -> str | tuple[str, str]:
+        if value is None or interval is None:
+            return "none"
+        return percent(value), between(interval)
+
+    rows, scores = [], report.classes
+    for score in scores:
+        found = cell(score.recall, score.recall_interval)
+        right = cell(score.precision, score.precision_interval)
+        f1 = "none" if score.f1 is None else f"{score.f1:.3f}"
+        if score.f1_interval is not None:
+            f1 = (f1, f"{score.f1_interval.low:.3f} to {score.f1_interval.high:.3f}")
+        rows.append((score.label, f"{score.photos:,}", found, right, f1))
+    lead = (
+        "Found (recall): of the photos of a class, how many it named. Trusted (precision): when "
+        "it named the class, how often it was right. F1 is high only when both are. The small "
+        "figures are 95 % intervals: with few photos they are wide."
+    )
+    figure = figures.per_class(
+        report.labels,
+        [score.recall for score in scores],
+        [score.recall_interval and score.recall_interval.low for score in scores],
+        [score.recall_interval and score.recall_interval.high for score in scores],
+    )
+    alt = "Share found of each class: " + ", ".join(
+        f"{score.label} {'no photos' if score.recall is None else f'{score.recall:.1%}'}"
+        for score in scores
+    )
+    table = Table(("Class", "Photos", "Found", "Trusted", "F1"), tuple(rows))
+    return Section("classes", "Class by class", lead, (Picture(figure, alt), table))
+
+
+def _measured(report: Report, settings: Mapping[str, object]) -> Section:
+    facts = []
+    for name, value in settings.items():
+        if name == "command":
+            continue
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {part}" for key, part in value.items())
+        elif isinstance(value, list | tuple):
+            value = ", ".join(map(str, value))
+        facts.append((str(name), str(value)))
+    lead = (
+        "The figures come from photos that were set aside before training and looked at once, at "
+        "the end. The intervals say how far chance alone could move them: Wilson's for shares, "
+        "1,000 bootstrap draws for F1."
+    )
+    part = Facts(tuple(facts), str(settings.get("command", "")))
+    return Section("measured", "How it was measured", lead, (part,))
+
+
+def _unknown(report: Report, unknown: Sequence[str]) -> Section:
+    few = [score.label for score in report.classes if score.photos < 30]
+    lines = list(unknown)
+    if few:
+        lines.append(
+            f"How well it knows {', '.join(few)}: with fewer than 30 test photos of a class, its "
+            "figures are rough."
+        )
+    lead = "A test answers only what it asks. It did not ask:"
+    return Section("unknown", "What is not known", lead, (Words(tuple(lines), points=True),))
+
+
+def _environment() -> jinja2.Environment:
+    """Everything is escaped: names of files and classes come from anywhere."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"svg": _svg, "jpeg": _jpeg, "printable": figures.printable}
+    return environment
+
+
+def _svg(figure: Figure) -> str:
+    """A figure as a data address. As an image, its parts cannot clash with the page's.
+
+    Text stays text, in the reader's fonts, which may know letters that ours do not.
+    """
+    buffer = io.StringIO()
+    look = {"svg.fonttype": "none", "svg.hashsalt": "flowers"}
+    with matplotlib.rc_context(look), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return _address("image/svg+xml", buffer.getvalue().encode("utf-8"))
+
+
+def _jpeg(pixels: np.ndarray) -> str:
+    """A photo as the data address of a small JPEG."""
+    image = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8))
+    image.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80, optimize=True)
+    return _address("image/jpeg", buffer.getvalue())
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
