@@ -1,0 +1,11 @@
+"""From files to arrays: read, catalogue, split, cache and augment photos.
+
+    photos        reads ONE photo safely; nothing else in the project opens one
+    duplicates    finds photos that are the same or look it
+    splits        train, validation, test and folds that no look-alikes straddle
+    catalogue     one row a photo: what it is, what is wrong with it, where it belongs
+    pixels        every usable photo at one size in one memory-mapped array
+    augment       seeded variations of photos
+
+Sources of whole sets (downloads, archives, the painted flowers) stand beside these.
+"""

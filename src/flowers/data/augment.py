@@ -1,0 +1,86 @@
+"""Seeded variations of photos: the same flower, seen a little differently."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+_TURN = 15.0  # degrees, at most
+_AREA = 0.30  # of the photo, cropped away at most
+_ASPECT = 0.10  # relative change of width to height, at most
+_BRIGHTNESS, _CONTRAST, _SATURATION = 0.20, 0.20, 0.25  # relative change, at most
+_HUE = 0.03  # of the colour circle, at most: a red rose stays red
+_GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
+_YIQ = np.array([_GREY, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+
+
+def augment(photos: np.ndarray, seeds: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """Varies each photo: mirror, crop, aspect, small turn, light and colour.
+
+    What happens to a photo depends on its seed alone, not on its place in the batch. Safe to call
+    from several threads.
+
+    Args:
+        photos: uint8 [B, S, S, 3], RGB.
+        seeds: int [B], non-negative.
+        strength: scales every variation; 0 changes nothing, 1 is the usual amount.
+
+    Returns:
+        uint8 [B, S, S, 3].
+    """
+    return np.stack(
+        [_vary(photo, int(seed), strength) for photo, seed in zip(photos, seeds, strict=True)]
+    )
+
+
+def _vary(photo: np.ndarray, seed: int, strength: float) -> np.ndarray:
+    if strength == 0:
+        return photo
+    random = np.random.default_rng(seed)
+    size = photo.shape[0]
+    margin = size // 4  # a corner turned by 15 degrees reaches 0.12 of the side outside
+    inside = np.pad(np.arange(size), margin, mode="reflect")
+    padded = Image.fromarray(photo[inside][:, inside])
+    moved = padded.transform(
+        (size, size),
+        Image.Transform.AFFINE,
+        _affine(random, size, margin, strength),
+        resample=Image.Resampling.BILINEAR,
+    )
+    return np.asarray(moved.convert("RGB", _colour(random, photo.mean((0, 1)), strength)))
+
+
+def _affine(random: np.random.Generator, size: int, margin: int, strength: float) -> tuple:
+    """Pillow's (a, b, c, d, e, f): where in the padded photo a pixel comes from."""
+    mirror = -1 if random.random() < 0.5 else 1
+    zoom = np.sqrt(1 - strength * _AREA * random.random())
+    aspect = np.exp(strength * _ASPECT * random.uniform(-1, 1) / 2)
+    wide, high = min(zoom * aspect, 1.0), min(zoom / aspect, 1.0)
+    centre_x = 0.5 + (1 - wide) * random.uniform(-0.5, 0.5)
+    centre_y = 0.5 + (1 - high) * random.uniform(-0.5, 0.5)
+    angle = np.deg2rad(strength * _TURN * random.uniform(-1, 1))
+    a, b = mirror * wide * np.cos(angle), -high * np.sin(angle)
+    d, e = mirror * wide * np.sin(angle), high * np.cos(angle)
+    half = size / 2
+    return (
+        a,
+        b,
+        margin + centre_x * size - (a + b) * half,
+        d,
+        e,
+        margin + centre_y * size - (d + e) * half,
+    )
+
+
+def _colour(random: np.random.Generator, mean: np.ndarray, strength: float) -> tuple:
+    """Pillow's 3 x 4 matrix: brightness, contrast around the mean grey, saturation, hue."""
+    change = 1 + strength * random.uniform(-1, 1, 3) * (_BRIGHTNESS, _CONTRAST, _SATURATION)
+    brightness, contrast, saturation = change
+    angle = 2 * np.pi * strength * _HUE * random.uniform(-1, 1)
+    turn = np.array(
+        [[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]]
+    )
+    turn[1:] *= saturation  # the length of the two colour components
+    matrix = np.linalg.inv(_YIQ) @ turn @ _YIQ * (brightness * contrast)
+    offset = (1 - contrast) * brightness * float(_GREY @ mean)
+    return tuple(np.column_stack([matrix, np.full(3, offset)]).ravel())

@@ -1,0 +1,245 @@
+"""One row a photo: what it is, what is wrong with it, what it looks like, where it belongs."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from flowers import files
+from flowers.config import PhotoLimits, SplitShares
+from flowers.data import duplicates, listing, parallel, photos, splits
+from flowers.errors import InputError
+from flowers.progress import progress
+
+COLUMNS = (
+    "path",  # below the root, with forward slashes
+    "label",  # the class folder's name; a person may edit it
+    "sha256",  # of the file; "" where it could not be read
+    "group",  # photos that are the same or look alike share a number
+    "width",  # px, upright; 0 where the photo could not be read
+    "height",
+    "problem",  # why the photo is left out; "" when it is usable
+    "split",  # "train" | "validation" | "test"; "" when left out
+)
+_CONFLICT = "same photo under "  # how the problem of a photo with two labels begins
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """A folder of photos as a table.
+
+    Attributes:
+        root: the folder that the paths are relative to, absolute.
+        table: one row a photo, columns `COLUMNS`, sorted by path. Not to be changed in place.
+    """
+
+    root: Path
+    table: pd.DataFrame
+
+    @cached_property
+    def usable(self) -> pd.DataFrame:
+        """The rows without a problem, renumbered from 0. Every other array is in this order."""
+        return self.table[self.table["problem"] == ""].reset_index(drop=True)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that have usable photos, sorted."""
+        return tuple(sorted(set(self.usable["label"])))
+
+    @property
+    def label_ids(self) -> np.ndarray:
+        """int32 [N], the position in `labels` of each usable photo's label."""
+        number = {label: index for index, label in enumerate(self.labels)}
+        return np.array([number[label] for label in self.usable["label"]], dtype=np.int32)
+
+    def rows(self, split: str) -> np.ndarray:
+        """int64 [n], the rows of `usable` that are in "train", "validation" or "test"."""
+        if split not in splits.SPLITS:
+            raise ValueError(f"Expected one of {', '.join(splits.SPLITS)}. Received: {split!r}.")
+        return np.flatnonzero((self.usable["split"] == split).to_numpy()).astype(np.int64)
+
+    def key(self) -> str:
+        """16 hexadecimal digits of what the pixels depend on: the usable photos and their order."""
+        digest = hashlib.sha256()
+        for path, content in zip(self.usable["path"], self.usable["sha256"], strict=True):
+            digest.update(f"{path}\0{content}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the table as CSV, atomically, with the root as a last column `folder`."""
+        table = self.table.assign(folder=str(self.root))
+        return files.write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def build(
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    shares: SplitShares = splits.SHARES,
+    limits: PhotoLimits = photos.LIMITS,
+    near: int | None = duplicates.DISTANCE,
+) -> Catalogue:
+    """Looks at every photo in <folder>/<class>/ and below, and splits what is usable.
+
+    Args:
+        folder: holds one folder of photos for each class.
+        seed: of the split.
+        shares: of the photos that go to training and validation.
+        limits: formats and sizes that are accepted.
+        near: bits of 64 up to which perceptual hashes propose a pair of look-alikes; None looks
+            for identical photos only.
+
+    Raises:
+        InputError: there is no such folder.
+        WorldError: the disk fails.
+    """
+    root = listing.require_folder(folder)
+    found = listing.photos(root)
+    facts = parallel.ordered(partial(_inspect, root, limits), [path for _, path in found])
+    with contextlib.closing(facts):
+        facts = list(progress(facts, "looking at photos", total=len(found)))
+    table = pd.DataFrame(
+        {
+            "path": [path for _, path in found],
+            "label": [label for label, _ in found],
+            "sha256": [fact.sha256 if problem == "" else "" for fact, problem in facts],
+            "group": _group([fact for fact, _ in facts], near),
+            "width": [fact.width if fact else 0 for fact, _ in facts],
+            "height": [fact.height if fact else 0 for fact, _ in facts],
+            "problem": [problem for _, problem in facts],
+            "split": "",
+        },
+        columns=list(COLUMNS),
+    ).astype({"group": "int64", "width": "int64", "height": "int64"})
+    return settle(Catalogue(root, table), seed=seed, shares=shares)
+
+
+def settle(
+    catalogue: Catalogue, *, seed: int = 0, shares: SplitShares = splits.SHARES
+) -> Catalogue:
+    """Finds the conflicts and makes the split anew, as after a person corrected labels."""
+    table = catalogue.table.copy()
+    settled = table["problem"].str.startswith(_CONFLICT)
+    table.loc[settled, "problem"] = ""
+    fine = table["problem"] == ""
+    names = table[fine].groupby("group")["label"].agg(lambda labels: sorted(set(labels)))
+    for group, labels in names[names.str.len() > 1].items():
+        reason = _CONFLICT + " and ".join(labels)
+        table.loc[fine & (table["group"] == group), "problem"] = reason
+    table["split"] = ""
+    fine = table["problem"] == ""
+    columns = (table.loc[fine, name].to_numpy() for name in ("label", "group", "sha256"))
+    table.loc[fine, "split"] = splits.split(*columns, seed, shares)
+    return replace(catalogue, table=table)
+
+
+def load(path: str | Path, root: str | Path | None = None) -> Catalogue:
+    """Reads a catalogue that `Catalogue.save` wrote and a person may have edited.
+
+    Args:
+        path: the CSV file.
+        root: where the photos are now; None takes the folder that the file names.
+
+    Raises:
+        InputError: no such file, not a catalogue, or edited to something inconsistent.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(
+            f"the catalogue {path}", "no such file", "Make it with `flowers check`."
+        ) from None
+    except (ValueError, OSError) as error:
+        raise _unusable(path, str(error).strip()) from error
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise _unusable(path, f"no column {', '.join(missing)}")
+    try:
+        table = table.astype({"group": "int64", "width": "int64", "height": "int64"})
+    except ValueError as error:
+        raise _unusable(path, f"a group, width or height that is no number ({error})") from error
+    folder = table["folder"].iloc[0] if "folder" in table and len(table) else "."
+    table = table[list(COLUMNS)]
+    _check_edited(path, table)
+    return Catalogue(Path(root if root is not None else folder).absolute(), table)
+
+
+def folds(catalogue: Catalogue, k: int, seed: int = 0) -> np.ndarray:
+    """int64 [N usable], the fold 0 to k - 1 of each usable photo; stratified, groups whole."""
+    columns = (catalogue.usable[name].to_numpy() for name in ("label", "group", "sha256"))
+    return splits.folds(*columns, k, seed)
+
+
+def require_trainable(catalogue: Catalogue) -> None:
+    """Refuses a set that nothing can be learned or measured on.
+
+    Raises:
+        InputError: fewer than two classes, or a class without photos in one of the splits.
+    """
+    counts = pd.crosstab(catalogue.usable["label"], catalogue.usable["split"])
+    counts = counts.reindex(columns=list(splits.SPLITS), fill_value=0)
+    if len(counts) < 2:
+        named = ", ".join(f"{label} ({sum(row)})" for label, row in counts.T.items())
+        raise InputError(
+            f"at least two classes, each a folder of photos in {catalogue.root}",
+            f"{len(counts)} with usable photos{': ' + named if named else ''}",
+            "Run `flowers check` on the folder to see what it holds.",
+        )
+    scarce = [
+        f"{label} has " + ", ".join(f"{n} for {name}" for name, n in row.items())
+        for label, row in counts.iterrows()
+        if row.min() == 0
+    ]
+    if scarce:
+        raise InputError(
+            "photos of each class for training, validation and test",
+            "; ".join(scarce),
+            "Add photos to these classes (at least three that differ, better 50), or remove them.",
+        )
+
+
+def _inspect(root: Path, limits: PhotoLimits, path: str) -> tuple[photos.PhotoFacts | None, str]:
+    """What a photo is, or why it cannot be used. Only a failing disk raises."""
+    try:
+        return photos.inspect(root / path, limits), ""
+    except InputError as error:
+        return None, error.received
+
+
+def _group(facts: list[photos.PhotoFacts | None], near: int | None) -> np.ndarray:
+    """int64 [N]: photos of the same bytes, the same pixels or the same look share a number."""
+    readable = np.flatnonzero([fact is not None for fact in facts])
+    known = [facts[index] for index in readable]
+    pairs = [duplicates.same_pairs([fact.sha256 for fact in known])]
+    if near is not None and known:
+        pairs.append(duplicates.near_pairs(np.stack([fact.thumbnail for fact in known]), near))
+    return duplicates.groups(len(facts), readable[np.concatenate(pairs)])
+
+
+def _check_edited(path: str | Path, table: pd.DataFrame) -> None:
+    fine = table["problem"] == ""
+    unknown = set(table.loc[fine, "split"]) - set(splits.SPLITS)
+    if unknown:
+        raise _unusable(path, f"a photo in the split {sorted(unknown)[0]!r}")
+    if (table.loc[fine, "label"].str.strip() == "").any():
+        raise _unusable(path, "a photo without a label")
+    if table["path"].duplicated().any():
+        raise _unusable(path, f"{table.loc[table['path'].duplicated(), 'path'].iloc[0]} twice")
+    straddling = table[fine].groupby("group")["split"].nunique() > 1
+    if straddling.any():
+        group = straddling.idxmax()
+        raise _unusable(path, f"look-alike photos (group {group}) in more than one split")
+
+
+def _unusable(path: str | Path, reason: str) -> InputError:
+    return InputError(
+        f"a catalogue in {path} with the columns {', '.join(COLUMNS)}",
+        reason,
+        "Correct the file, or make it again with `flowers check`.",
+    )

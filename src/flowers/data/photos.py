@@ -1,0 +1,336 @@
+"""Reads ONE photo safely. The only reader: training, command line and page cannot drift apart."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import stat
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowers.config import PhotoLimits
+from flowers.errors import InputError, PhotoError, WorldError
+
+if TYPE_CHECKING:  # numpy and Pillow cost 0.1 s to import: `flowers --help` does not wait for them
+    import numpy as np
+    from PIL import Image
+
+LIMITS = PhotoLimits()
+
+# A progressive JPEG has about ten scans. Each costs a pass over the whole photo, so that a small
+# file with thousands of them would take minutes.
+_MOST_SCANS = 100
+_STRIP = 2_000_000  # px converted at a time, so that a large photo never exists twice
+_THUMBNAIL = 32  # px: what perceptual hashes and comparisons of look-alikes need
+
+_SIGNATURES = (  # how files that are no photos begin, for the error message
+    (rb"%PDF", "a PDF document"),
+    (rb"PK(\x03\x04|\x05\x06)", "a ZIP archive"),
+    (rb"(Rar!|7z\xbc\xaf|\x1f\x8b|BZh|\xfd7zXZ)", "an archive"),
+    (rb"....ftyp(heic|heix|heim|heis|hevc|mif1|msf1)", "a HEIC photo"),
+    (rb"....ftypavi[fs]", "an AVIF photo"),
+    (rb"(....ftyp|....moov|\x1aE\xdf\xa3|RIFF....AVI )", "a video"),
+    (rb"(\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51)", "a JPEG 2000 photo"),
+    (rb"8BPS", "a Photoshop document"),
+    (rb"\x00\x00\x01\x00", "an icon"),
+    (rb"(?s:\s*(<\?xml.*)?<svg)", "an SVG drawing"),
+    (rb"(?is:\s*(<!--.*?-->\s*)?(<!doctype html|<html|<head|<body))", "an HTML page"),
+    (rb"version https://git-lfs", "a Git LFS pointer instead of the photo"),
+    (rb"(?s:[\t\n\r\x20-\x7e]+\Z)", "a text"),
+)
+# EXIF orientation -> Pillow's Transpose: 0, 1 mirror; 2, 3, 4 turn by 90, 180, 270; 5, 6 diagonals.
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+_SIDEWAYS = (2, 4, 5, 6)  # those that swap width and height
+_PHOTOS = (  # how the formats begin that Pillow may open here
+    (rb"\xff\xd8\xff", "JPEG"),
+    (rb"\x89PNG\r\n\x1a\n", "PNG"),
+    (rb"(?s:RIFF....WEBP)", "WEBP"),
+    (rb"GIF8[79]a", "GIF"),
+    (rb"BM", "BMP"),
+    (rb"(II[\x2a\x2b]\x00|MM\x00[\x2a\x2b])", "TIFF"),
+)
+
+
+@dataclass(frozen=True)
+class PhotoFacts:
+    """What one look at one photo file tells."""
+
+    width: int  # px, upright
+    height: int  # px, upright
+    format: str  # Pillow's name of the format, by content: "JPEG", "PNG", ...
+    sha256: str  # of the file's bytes, hexadecimal
+    bytes: int
+    thumbnail: np.ndarray  # uint8 [32, 32, 3], RGB, upright, the whole photo squeezed
+
+
+def read(
+    source: str | Path | bytes, size: int | None = None, limits: PhotoLimits = LIMITS
+) -> np.ndarray:
+    """Reads a photo as upright 8-bit sRGB.
+
+    The whole photo is squeezed to size x size, without cropping: nothing of the flower is lost,
+    and a heat map covers the whole photo. Transparency shows white, an animation its first frame.
+
+    Args:
+        source: a path, or the file's bytes.
+        size: px of either side; None keeps the photo's own size.
+        limits: formats, bytes and pixels that are accepted.
+
+    Returns:
+        uint8 [size, size, 3], RGB, 0-255; [height, width, 3] where size is None.
+
+    Raises:
+        PhotoError: the content is no photo, is damaged, or passes a limit.
+        InputError: there is no such file, or it may not be read.
+        WorldError: the disk fails.
+    """
+    content, name = _content(source, limits)
+    image, _, _ = _decode(content, name, size, limits)
+    import numpy as np
+
+    return np.array(image)
+
+
+def inspect(path: str | Path, limits: PhotoLimits = LIMITS) -> PhotoFacts:
+    """Looks at a photo file: one read, one full decode.
+
+    Raises:
+        PhotoError, InputError, WorldError: as `read` does.
+    """
+    content, name = _content(path, limits)
+    image, kind, (width, height) = _decode(content, name, _THUMBNAIL, limits)
+    import numpy as np
+
+    return PhotoFacts(
+        width=width,
+        height=height,
+        format=kind,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        thumbnail=np.array(image),
+    )
+
+
+def sniff(head: bytes) -> str | None:
+    """The photo format that a file's first bytes promise ("JPEG", "PNG", ...), or None."""
+    return next((name for pattern, name in _PHOTOS if re.match(pattern, head)), None)
+
+
+def load(path: str | Path, limits: PhotoLimits = LIMITS) -> bytes:
+    """A photo file's bytes, at most `limits.bytes` of them.
+
+    Raises:
+        PhotoError: it is no regular file, is empty or too large.
+        InputError: there is no such file, or it may not be read.
+        WorldError: the disk fails.
+    """
+    path = Path(path)
+    try:
+        # A pipe or a device would block or never end, so the kind comes before opening.
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "something that is no file"
+            raise _refusal(str(path), kind, limits)
+        if status.st_size > limits.bytes:
+            raise _refusal(str(path), _too_many_bytes(status.st_size, limits), limits)
+        with path.open("rb") as file:
+            return file.read(limits.bytes + 1)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        reason = "a broken link" if path.is_symlink() else "no such file"
+        raise InputError(f"the photo {path}", reason, "Correct the path.") from error
+    except PermissionError as error:
+        raise InputError(
+            f"the photo {path}", "a file that may not be read", "Change its permissions."
+        ) from error
+    except OSError as error:
+        raise WorldError(
+            f"to read {path}", error.strerror or str(error), "Check the disk and try again."
+        ) from error
+
+
+def _content(source: str | Path | bytes, limits: PhotoLimits) -> tuple[bytes, str]:
+    """The bytes of `source` within the limits, and what to call it in a message."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        content, name = bytes(source), "the file"
+    else:
+        content, name = load(source, limits), str(source)
+    if not content:
+        raise _refusal(name, "an empty file", limits)
+    if len(content) > limits.bytes:
+        raise _refusal(name, _too_many_bytes(len(content), limits), limits)
+    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > _MOST_SCANS:
+        raise _refusal(name, f"a JPEG of more than {_MOST_SCANS} scans", limits)
+    return content, name
+
+
+def _decode(
+    content: bytes, name: str, size: int | None, limits: PhotoLimits
+) -> tuple[Image.Image, str, tuple[int, int]]:
+    """Decodes to an RGB image; also the format and the upright (width, height) of the file."""
+    from PIL import Image, UnidentifiedImageError
+
+    # What Pillow warns of (odd tags, large photos) is decided here, by limits and by decoding.
+    quiet = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+    if quiet not in warnings.filters:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+    kind = sniff(content[:16])
+    if kind is None or kind not in limits.formats:
+        raise _refusal(name, f"a {kind} photo" if kind else _nature(content), limits)
+    try:
+        with Image.open(io.BytesIO(content), formats=limits.formats) as image:
+            _check_size(image.size, name, limits)
+            own = image.size
+            if size is not None:
+                image.draft(None, (2 * size, 2 * size))  # JPEG: decodes at 1/2, 1/4 or 1/8
+            image.load()
+            turn = _TURNS.get(_orientation(image))
+            if turn in _SIDEWAYS:
+                own = own[::-1]
+            rgb = _rgb(image, size)
+            rgb = rgb if turn is None else rgb.transpose(turn)
+            if size is not None and rgb.size != (size, size):
+                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+            return rgb, image.format or kind, own
+    except PhotoError:
+        raise
+    except (UnidentifiedImageError, SyntaxError) as error:
+        raise _refusal(name, f"a damaged {kind} photo", limits) from error
+    except Image.DecompressionBombError as error:
+        raise _refusal(name, f"a photo of more than {_millions(limits)} Mpx", limits) from error
+    except Exception as error:  # Pillow raises what it likes on damaged content
+        raise _refusal(name, f"a {_damage(error)} {kind} photo", limits) from error
+
+
+def _check_size(size: tuple[int, int], name: str, limits: PhotoLimits) -> None:
+    """Decides by the header, before anything is decoded."""
+    width, height = size
+    if width * height > limits.pixels:
+        raise _refusal(name, f"a photo of more than {_millions(limits)} Mpx", limits)
+    if min(size) < limits.smallest_side:
+        reason = f"a photo smaller than {limits.smallest_side} px ({width} x {height})"
+        raise _refusal(name, reason, limits)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where there is none or the EXIF block is damaged."""
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:
+        return 1
+
+
+def _rgb(image: Image.Image, size: int | None) -> Image.Image:
+    """A decoded image as RGB; shrunk by a whole factor to no less than twice `size`.
+
+    Shrinking and converting go strip by strip: a large photo with an alpha channel or a colour
+    profile never exists a second time.
+    """
+    from PIL import Image
+
+    width, height = image.size
+    across, down = (1, 1) if size is None else (max(1, n // (2 * size)) for n in image.size)
+    if image.mode in ("I", "F"):
+        image, across, down = _spread(image.reduce((across, down))), 1, 1
+        width, height = image.size
+    profile = _profile(image)
+    plain = image.mode == "RGB" and not profile and not image.has_transparency_data
+    rows = max(1, _STRIP // (width * down)) * down
+    if plain or height <= rows:
+        rgb = image if plain else _convert(image, profile)
+        return rgb.reduce((across, down)) if max(across, down) > 1 else rgb
+    canvas = Image.new("RGB", (-(-width // across), -(-height // down)))
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        canvas.paste(_convert(strip, profile).reduce((across, down)), (0, top // down))
+    return canvas
+
+
+def _convert(image: Image.Image, profile: tuple[str, Any] | None) -> Image.Image:
+    """One strip in any 8- or 16-bit mode as opaque sRGB; transparency shows white."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        import numpy as np
+
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.has_transparency_data:
+        colours = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
+        image = image.convert("RGB")
+    if profile is None:
+        return image.convert("RGB")
+    from PIL import ImageCms
+
+    mode, transform = profile
+    return ImageCms.applyTransform(image.convert(mode), transform)
+
+
+def _spread(image: Image.Image) -> Image.Image:
+    """Integer or float samples as 8-bit grey: 0-1, 0-255 and 0-65,535 keep their meaning."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 65_535:  # no usual scale: the whole range, from black to white
+        values, top = values - low, max(high - low, 1e-12)
+    else:
+        top = 1 if image.mode == "F" and high <= 1 else 255 if high <= 255 else 65_535
+    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+
+
+def _profile(image: Image.Image) -> tuple[str, Any] | None:
+    """The mode to convert to and the transform to sRGB of the embedded colour profile, if any.
+
+    A damaged profile, or one for other channels than the photo has, is ignored, as browsers do.
+    """
+    content = image.info.get("icc_profile")
+    if not content:
+        return None
+    try:
+        from PIL import ImageCms
+
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[profile.profile.xcolor_space.strip()]
+        grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
+        if (mode == "CMYK") != (image.mode == "CMYK") or (mode == "L" and not grey):
+            return None
+        if "sRGB" in ImageCms.getProfileDescription(profile):
+            return None
+        intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+        srgb = ImageCms.createProfile("sRGB")
+        return mode, ImageCms.buildTransform(profile, srgb, mode, "RGB", intent)
+    except Exception:
+        return None
+
+
+def _nature(content: bytes) -> str:
+    """What a file is that is no photo, as far as its beginning tells."""
+    head = content[:1024]
+    named = (name for pattern, name in _SIGNATURES if re.match(pattern, head, re.DOTALL))
+    return next(named, "no photo in a known format")
+
+
+def _damage(error: Exception) -> str:
+    if isinstance(error, EOFError) or "truncated" in str(error) or "not enough" in str(error):
+        return "truncated"
+    return "damaged"
+
+
+def _millions(limits: PhotoLimits) -> str:
+    return f"{limits.pixels / 1e6:.4g}"
+
+
+def _too_many_bytes(count: int, limits: PhotoLimits) -> str:
+    return f"a file of {count / 1e6:.1f} MB, above the limit of {limits.bytes / 1e6:.1f} MB"
+
+
+def _refusal(name: str, reason: str, limits: PhotoLimits) -> PhotoError:
+    return PhotoError(
+        f"a photo ({', '.join(limits.formats)}) in {name}",
+        reason,
+        "Save it again as JPEG or PNG with an image program, or leave it out.",
+    )
