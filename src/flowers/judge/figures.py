@@ -18,7 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-BLUE, ORANGE, GREEN = "#0173b2", "#de8f05", "#029e73"  # of seaborn's "colorblind" palette
+BLUE, ORANGE, GREEN, SKY = "#0173b2", "#de8f05", "#029e73", "#56b4e9"  # seaborn's "colorblind"
+PALE = "#9ccbe6"  # blue that leaves dark lines on it legible
 INK, FAINT, PAPER = "#22303c", "#d9dee3", "#ffffff"
 WIDTH = 4.8  # inches
 ANNOTATED = 12  # classes up to which a count fits into each cell of a confusion matrix
@@ -73,7 +74,11 @@ def confusion(matrix: np.ndarray, labels: Sequence[str]) -> Figure:
     diagonal = np.eye(classes, dtype=bool)
     texts = np.where(counts > 0, counts.astype(str), "·")
     worst = max(float(shares[~diagonal].max(initial=0)), 0.08)  # a lone slip stays pale
-    for hidden, colour, top in ((~diagonal, BLUE, 1.0), (diagonal, ORANGE, worst)):
+    # seaborn chooses white or dark digits by itself on blue; on orange white is too faint
+    for hidden, colour, top, digits in (
+        (~diagonal, BLUE, 1.0, {}),
+        (diagonal, ORANGE, worst, {"color": INK}),
+    ):
         seaborn.heatmap(
             shares,
             mask=hidden,
@@ -82,7 +87,7 @@ def confusion(matrix: np.ndarray, labels: Sequence[str]) -> Figure:
             vmax=top,
             annot=texts if classes <= ANNOTATED else None,
             fmt="",
-            annot_kws={"fontsize": 11},
+            annot_kws={"fontsize": 11} | digits,
             linewidths=1.5 if classes <= ANNOTATED else 0,
             linecolor=PAPER,
             cbar=False,
@@ -126,18 +131,17 @@ def per_class(
     figure = _figure(WIDTH, 0.42 * len(labels) + 0.9)
     axes = figure.subplots()
     _dress(axes)
-    axes.barh(rows, np.nan_to_num(value), color=BLUE, alpha=0.85, height=0.62)
+    axes.barh(rows, np.nan_to_num(value), color=PALE, height=0.62)
     known = ~np.isnan(value) & ~np.isnan(low) & ~np.isnan(high)
-    # drawn twice: the pale line below keeps the dark one legible on the bar
-    for colour, width in ((PAPER, 4.5), (INK, 1.6)):
-        axes.hlines(rows[known], low[known], high[known], color=colour, linewidth=width)
+    axes.hlines(rows[known], low[known], high[known], color=INK, linewidth=1.8)
+    axes.plot(value[known], rows[known], "o", color=INK, markersize=4)
     for row in rows:
-        text = "no photos" if np.isnan(value[row]) else f"{value[row]:.0%}"
+        text = "no photos" if np.isnan(value[row]) else f"{100 * value[row]:.0f}\N{NO-BREAK SPACE}%"
         axes.text(1.02, row, text, va="center", transform=axes.get_yaxis_transform())
     axes.set_yticks(rows, [_label(label, 18) for label in labels])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol="\N{NO-BREAK SPACE}%"))
     axes.set_xlabel(what)
     axes.grid(axis="x", color=FAINT, linewidth=0.8)
     _strip(axes, "y")
@@ -175,7 +179,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
             textcoords="offset points",
             fontsize=9,
         )
-    upper.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    upper.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol="\N{NO-BREAK SPACE}%"))
     upper.legend(loc="lower right", frameon=False, fontsize=9)
     lower.set_xlabel("epoch")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -195,7 +199,7 @@ def class_counts(labels: Sequence[str], counts: Mapping[str, Sequence[int]]) -> 
     axes = figure.subplots()
     _dress(axes)
     left = np.zeros(len(labels))
-    colours = seaborn.color_palette([BLUE, "#56b4e9", ORANGE, GREEN], len(counts))
+    colours = seaborn.color_palette([BLUE, SKY, ORANGE, GREEN], len(counts))
     for (part, numbers), colour in zip(counts.items(), colours, strict=True):
         axes.barh(rows, numbers, left=left, height=0.62, color=colour, label=_label(part, 20))
         left = left + np.asarray(numbers)

@@ -1,7 +1,8 @@
 """One self-contained report.html: the numbers of a Report, its figures and its worst mistakes.
 
 The page is a list of sections, and a section a list of parts: a picture, photos, a table, facts,
-words. Whoever measures something more adds a Section; the template does not change.
+words. Whoever measures something more adds a Section; the template does not change. On a wide
+screen pictures stand to the right of the words, galleries below them; on a phone all is one column.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Picture:
     """A figure with what it shows in words, for those who cannot see it."""
 
     kind: ClassVar[str] = "picture"
+    place: ClassVar[str] = "seen"
     figure: Figure
     alt: str
     caption: str = ""
@@ -62,6 +64,7 @@ class Photos:
     """A gallery that flows into as many columns as there is room for."""
 
     kind: ClassVar[str] = "photos"
+    place: ClassVar[str] = "across"
     photos: tuple[Photo, ...]
 
 
@@ -70,6 +73,7 @@ class Table:
     """Rows of texts; a cell that is a pair shows its second text smaller, below the first."""
 
     kind: ClassVar[str] = "table"
+    place: ClassVar[str] = "said"
     columns: tuple[str, ...]
     rows: tuple[tuple[str | tuple[str, str], ...], ...]
     caption: str = ""
@@ -80,6 +84,7 @@ class Facts:
     """Names and values; `command` is set in a typewriter face."""
 
     kind: ClassVar[str] = "facts"
+    place: ClassVar[str] = "said"
     facts: tuple[tuple[str, str], ...]
     command: str = ""
 
@@ -89,6 +94,7 @@ class Words:
     """Paragraphs, or the points of a list."""
 
     kind: ClassVar[str] = "words"
+    place: ClassVar[str] = "said"
     lines: tuple[str, ...]
     points: bool = False
 
@@ -152,9 +158,11 @@ def page(
     template = _environment().from_string(
         resources.files("flowers.judge").joinpath("report.html.jinja").read_text("utf-8")
     )
+    claim, interval = headline(report).split(" (")
     html = template.render(
         title=title,
-        headline=headline(report),
+        claim=claim,
+        interval=f"({interval}",
         tiles=[*_tiles(report), *tiles],
         sections=shown,
     )
@@ -165,7 +173,7 @@ def headline(report: Report) -> str:
     """The report in one sentence."""
     return (
         f"Right on {percent(report.accuracy)} of {report.photos:,} photos it had never seen "
-        f"(95 % interval {between(report.accuracy_interval)})"
+        f"(95\N{NO-BREAK SPACE}% interval {between(report.accuracy_interval)})"
     )
 
 
@@ -208,12 +216,12 @@ def _tiles(report: Report) -> list[Tile]:
     even = np.log(len(report.labels))
     tiles += [
         Tile(
-            f"{report.macro_f1:.3f}",
+            f"{report.macro_f1:.2f}",
             "macro F1",
             "every class counts the same, both kinds of error count; 1 is perfect",
         ),
         Tile(
-            f"{report.nll:.3f}",
+            f"{report.nll:.2f}",
             "surprise (NLL)",
             f"0: sure and right; {even:.2f}: guessing; more: sure and wrong",
         ),
@@ -222,15 +230,21 @@ def _tiles(report: Report) -> list[Tile]:
 
 
 def _confusion(report: Report) -> Section:
-    pairs = [f"{pair.truth} taken for {pair.predicted} ({pair.count})" for pair in report.confused]
-    lead = "Each row is what the photos show, each column what the model said. Blue is right."
-    alt = f"Confusion matrix of {len(report.labels)} classes. "
-    alt += "Most frequent mix-ups: " + ", ".join(pairs[:5]) + "." if pairs else "No mistakes."
-    parts: list = [Picture(figures.confusion(np.array(report.confusion), report.labels), alt)]
-    if pairs:
-        lead += f" It slips most often here: {pairs[0]}."
-        rows = tuple((p.truth, p.predicted, f"{p.count:,}") for p in report.confused[:6])
-        parts.append(Table(("The photo shows", "The model said", "Photos"), rows))
+    shown = report.confused[:6]
+    names = [f"{pair.truth} taken for {pair.predicted}" for pair in shown]
+    often = ", ".join(f"{name} {pair.count:,}" for name, pair in zip(names, shown, strict=True))
+    lead = (
+        "Each row is what the photos show, each column what the model said. Blue is right, orange "
+        "is wrong; the deeper the colour, the larger the share of its row."
+    )
+    alt = (
+        f"Confusion matrix of {len(report.labels)} classes. "
+        f"{'Most frequent mix-ups: ' + often if often else 'Nothing is mixed up'}."
+    )
+    parts = [Picture(figures.confusion(np.array(report.confusion), report.labels), alt)]
+    if shown:
+        rows = tuple((name, f"{pair.count:,}") for name, pair in zip(names, shown, strict=True))
+        parts.append(Table(("Most frequent mix-ups", "Photos"), rows))
     return Section("mix-ups", "What it mixes up", lead, tuple(parts))
 
 
@@ -259,7 +273,6 @@ def _mistakes(report: Report, photo: Callable[[str], np.ndarray]) -> Section:
 
 
 def _learning(history: pd.DataFrame) -> Section:
-    last = history["val_accuracy"].iloc[-1]
     best = history["val_accuracy"].max()
     lead = (
         "An epoch is one pass over the training photos. The blue line is measured on photos held "
@@ -267,8 +280,8 @@ def _learning(history: pd.DataFrame) -> Section:
         "Orange may lie below blue: training photos are distorted on purpose to make them harder."
     )
     alt = (
-        f"Accuracy and loss over {len(history)} epochs. Accuracy on held-out photos ends at "
-        f"{last:.1%}; its best is {best:.1%}."
+        f"Accuracy and loss over {len(history)} epochs. The best accuracy on photos held out of "
+        f"training is {percent(best)}."
     )
     caption = "Loss is the error that training reduces; lower is better."
     picture = Picture(figures.learning_curves(history), alt, caption)
@@ -285,10 +298,10 @@ def _classes(report: Report) -> Section:
     for score in scores:
         found = cell(score.recall, score.recall_interval)
         right = cell(score.precision, score.precision_interval)
-        f1 = "none" if score.f1 is None else f"{score.f1:.3f}"
+        f1 = "none" if score.f1 is None else f"{score.f1:.2f}"
         if score.f1_interval is not None:
-            f1 = (f1, f"{score.f1_interval.low:.3f} to {score.f1_interval.high:.3f}")
-        rows.append((score.label, f"{score.photos:,}", found, right, f1))
+            f1 = (f1, f"{score.f1_interval.low:.2f} to {score.f1_interval.high:.2f}")
+        rows.append(((score.label, f"{score.photos:,} photos"), found, right, f1))
     lead = (
         "Found (recall): of the photos of a class, how many it named. Trusted (precision): when "
         "it named the class, how often it was right. F1 is high only when both are. The small "
@@ -301,10 +314,10 @@ def _classes(report: Report) -> Section:
         [score.recall_interval and score.recall_interval.high for score in scores],
     )
     alt = "Share found of each class: " + ", ".join(
-        f"{score.label} {'no photos' if score.recall is None else f'{score.recall:.1%}'}"
+        f"{score.label} {'no photos' if score.recall is None else percent(score.recall)}"
         for score in scores
     )
-    table = Table(("Class", "Photos", "Found", "Trusted", "F1"), tuple(rows))
+    table = Table(("Class", "Found", "Trusted", "F1"), tuple(rows))
     return Section("classes", "Class by class", lead, (Picture(figure, alt), table))
 
 
