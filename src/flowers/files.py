@@ -36,12 +36,89 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     try:
         with world(path):
             yield temporary
-            _flush(temporary)
-            os.replace(temporary, path)
-            _flush(path.parent)
+            publish(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields an empty temporary folder beside `path`; on success it becomes `path` in one step.
+
+    A folder cannot be swapped for another in one step, so `path` must be new or empty: a caller
+    who replaces a folder removes the old one first. Every file is flushed before the rename.
+
+    Raises:
+        WorldError: `path` holds something, or the disk is full, read-only, or out of reach.
+    """
+    path = Path(path)
+    with world(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        if path.is_symlink() or path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise WorldError(
+                f"to make the folder {path}",
+                "something else has that name",
+                "Move it away, or choose another name.",
+            )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with world(path):
+            # What a dead process with this number left: containers number theirs from 1 each time.
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            yield temporary
+            for parent, _, names in os.walk(temporary):
+                for name in names:
+                    _flush(Path(parent, name))
+                _flush(Path(parent))
+            if path.is_dir() and os.name == "nt":
+                path.rmdir()  # Windows renames onto nothing, not onto an empty folder
+            publish(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Flushes `temporary`, gives it the name `path` in one step, and flushes the folder's list."""
+    _flush(temporary)
+    temporary.replace(path)
+    _flush(path.parent)
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike, patience: float = 3600) -> Iterator[None]:
+    """Holds the lock of `path`, so that of several processes one makes it and the others wait.
+
+    The lock is the operating system's: it falls when its process ends, however it ends. The empty
+    file that carries it, `.NAME.lock`, stays: to remove it would let two processes in at once.
+
+    Args:
+        path: what is made under the lock; it need not exist.
+        patience: seconds to wait for the others.
+
+    Raises:
+        WorldError: the others take longer, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout  # only who locks pays for it
+
+    path = Path(path)
+    with world(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.name}.lock"))
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            raise WorldError(
+                f"another process to finish {path} within {patience:,.0f} s",
+                "it is still at it",
+                "Wait for it, or end it, and try again.",
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> Path:
