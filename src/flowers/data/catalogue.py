@@ -27,7 +27,8 @@ COLUMNS = (
     "problem",  # why the photo is left out; "" when it is usable
     "split",  # "train" | "validation" | "test"; "" when left out
 )
-_CONFLICT = "same photo under "  # how the problem of a photo with two labels begins
+_NUMBERS = {"group": "int64", "width": "int64", "height": "int64"}
+CONFLICT = "same photo under "  # how the problem of a photo with two labels begins
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,24 +100,12 @@ def build(
         InputError: there is no such folder.
         WorldError: the disk fails.
     """
-    root = listing.require_folder(folder)
-    found = listing.photos(root)
-    facts = parallel.ordered(partial(_inspect, root, limits), [path for _, path in found])
-    with contextlib.closing(facts):
-        facts = list(progress(facts, "looking at photos", total=len(found)))
-    table = pd.DataFrame(
-        {
-            "path": [path for _, path in found],
-            "label": [label for label, _ in found],
-            "sha256": [fact.sha256 if problem == "" else "" for fact, problem in facts],
-            "group": _group([fact for fact, _ in facts], near),
-            "width": [fact.width if fact else 0 for fact, _ in facts],
-            "height": [fact.height if fact else 0 for fact, _ in facts],
-            "problem": [problem for _, problem in facts],
-            "split": "",
-        },
-        columns=list(COLUMNS),
-    ).astype({"group": "int64", "width": "int64", "height": "int64"})
+    root, found = listing.require_folder(folder), listing.contents(folder).photos
+    rows = parallel.ordered(partial(_inspect, root, limits), found)
+    with contextlib.closing(rows):
+        rows = list(progress(rows, "looking at photos", total=len(found)))
+    table = pd.DataFrame([row for row, _ in rows], columns=list(COLUMNS)).astype(_NUMBERS)
+    table["group"] = _group(table, [look for _, look in rows], near)
     return settle(Catalogue(root, table), seed=seed, shares=shares)
 
 
@@ -125,12 +114,12 @@ def settle(
 ) -> Catalogue:
     """Finds the conflicts and makes the split anew, as after a person corrected labels."""
     table = catalogue.table.copy()
-    settled = table["problem"].str.startswith(_CONFLICT)
+    settled = table["problem"].str.startswith(CONFLICT)
     table.loc[settled, "problem"] = ""
     fine = table["problem"] == ""
     names = table[fine].groupby("group")["label"].agg(lambda labels: sorted(set(labels)))
     for group, labels in names[names.str.len() > 1].items():
-        reason = _CONFLICT + " and ".join(labels)
+        reason = CONFLICT + " and ".join(labels)
         table.loc[fine & (table["group"] == group), "problem"] = reason
     table["split"] = ""
     fine = table["problem"] == ""
@@ -161,7 +150,7 @@ def load(path: str | Path, root: str | Path | None = None) -> Catalogue:
     if missing:
         raise _unusable(path, f"no column {', '.join(missing)}")
     try:
-        table = table.astype({"group": "int64", "width": "int64", "height": "int64"})
+        table = table.astype(_NUMBERS)
     except ValueError as error:
         raise _unusable(path, f"a group, width or height that is no number ({error})") from error
     folder = table["folder"].iloc[0] if "folder" in table and len(table) else "."
@@ -204,22 +193,45 @@ def require_trainable(catalogue: Catalogue) -> None:
         )
 
 
-def _inspect(root: Path, limits: PhotoLimits, path: str) -> tuple[photos.PhotoFacts | None, str]:
-    """What a photo is, or why it cannot be used. Only a failing disk raises."""
+def _inspect(
+    root: Path, limits: PhotoLimits, found: tuple[str, str]
+) -> tuple[dict[str, object], duplicates.Look | None]:
+    """A photo's row and look; the row says why, where there is no look. A failing disk raises."""
+    label, path = found
+    if not path.isprintable() and path != path.encode("utf-8", "replace").decode():
+        path = path.encode("utf-8", "backslashreplace").decode()
+    row = dict.fromkeys(COLUMNS, "") | dict.fromkeys(_NUMBERS, 0) | {"path": path, "label": label}
     try:
-        return photos.inspect(root / path, limits), ""
+        facts = photos.inspect(root / path, limits)
     except InputError as error:
-        return None, error.received
+        return row | {"problem": error.received}, None
+    known = {"sha256": facts.sha256, "width": facts.width, "height": facts.height}
+    return row | known, duplicates.look(facts.thumbnail)
 
 
-def _group(facts: list[photos.PhotoFacts | None], near: int | None) -> np.ndarray:
-    """int64 [N]: photos of the same bytes, the same pixels or the same look share a number."""
-    readable = np.flatnonzero([fact is not None for fact in facts])
-    known = [facts[index] for index in readable]
-    pairs = [duplicates.same_pairs([fact.sha256 for fact in known])]
-    if near is not None and known:
-        pairs.append(duplicates.near_pairs(np.stack([fact.thumbnail for fact in known]), near))
-    return duplicates.groups(len(facts), readable[np.concatenate(pairs)])
+def _group(
+    table: pd.DataFrame, looks: list[duplicates.Look | None], near: int | None
+) -> np.ndarray:
+    """int64 [N]: photos of the same bytes, the same pixels or the same look share a number.
+
+    A pair under two labels must be the same photo to be grouped, since that takes both out; under
+    one label it is enough that they look alike.
+    """
+    fine = np.flatnonzero([look is not None for look in looks])
+    looks = [looks[index] for index in fine]
+    size = zip(table["width"].iloc[fine], table["height"].iloc[fine], strict=True)
+    pixels = [(look.digest, *sides) for look, sides in zip(looks, size, strict=True)]
+    found = [
+        duplicates.equal_pairs(list(table["sha256"].iloc[fine])),
+        duplicates.equal_pairs(pixels),
+    ]
+    if near is not None:
+        pairs, likeness = duplicates.near_pairs(looks, near)
+        labels = table["label"].to_numpy()[fine]
+        agree = labels[pairs[:, 0]] == labels[pairs[:, 1]]
+        needed = np.where(agree, duplicates.LOOK_ALIKE, duplicates.SAME_PHOTO)
+        found.append(pairs[likeness >= needed])
+    return duplicates.groups(len(table), fine[np.concatenate(found)])
 
 
 def _check_edited(path: str | Path, table: pd.DataFrame) -> None:

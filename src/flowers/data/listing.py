@@ -3,18 +3,60 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from flowers.data.photos import sniff
 from flowers.errors import InputError
 
-# Endings that say "this is meant as a photo"; other files count when their content is one.
+# Endings that say "this is meant as a photo"; another file is one when its content is.
 _ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif"),
     *(".tiff", ".mpo", ".heic", ".heif", ".avif", ".jp2", ".svg", ".psd", ".ico", ".dng", ".cr2"),
     *(".nef", ".arw"),
 )
-_CLUTTER = frozenset({"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "painted.json"})
+_CLUTTER = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "painted.json")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What lies in a folder; hidden files and what systems leave behind are not mentioned."""
+
+    classes: tuple[str, ...]  # names of the class folders, sorted, empty ones too
+    photos: tuple[tuple[str, str], ...]  # (class, path below the root with forward slashes)
+    others: tuple[tuple[str, str], ...]  # (path below the root, why it is no photo of a class)
+
+
+def contents(folder: str | Path) -> Contents:
+    """Walks <folder>/<class>/ and below.
+
+    A class folder may be a link to a folder elsewhere; other links to folders are not followed,
+    so that a circle ends.
+
+    Raises:
+        InputError: there is no such folder, or it may not be read.
+    """
+    root = require_folder(folder)
+    classes, photos, others = [], [], []
+    for entry in _entries(root):
+        if not entry.is_dir():
+            others.append((entry.name, "outside the class folders"))
+        elif entry.is_symlink() and _circular(Path(entry.path), root):
+            others.append((entry.name, "a link in a circle, not followed"))
+        else:
+            classes.append(entry.name)
+    for label in classes:
+        for entry in _walk(root / label):
+            path = Path(entry.path).relative_to(root).as_posix()
+            if entry.is_dir():
+                others.append((path, "a link to a folder, not followed"))
+            elif _meant_as_photo(Path(entry.path)):
+                photos.append((label, path))
+            else:
+                others.append((path, "no photo"))
+    photos.sort(key=lambda photo: photo[1])
+    return Contents(tuple(classes), tuple(photos), tuple(sorted(others)))
 
 
 def require_folder(folder: str | Path) -> Path:
@@ -33,49 +75,44 @@ def require_folder(folder: str | Path) -> Path:
     return folder.absolute()
 
 
-def classes(root: Path) -> list[str]:
-    """The names of the class folders, sorted; hidden ones and clutter left out.
-
-    A link is followed unless it points back to the root, above it or into it.
-    """
-    names = []
-    for entry in os.scandir(root):
-        if _hidden(entry.name) or not entry.is_dir():
-            continue
-        if entry.is_symlink():
-            here, there = root.resolve(), Path(entry.path).resolve()
-            if here.is_relative_to(there) or there.is_relative_to(here):
-                continue
-        names.append(entry.name)
-    return sorted(names)
+def _walk(folder: Path) -> Iterator[os.DirEntry]:
+    """Every file below `folder`, and every link to a folder, which is not entered."""
+    below = [folder]
+    while below:
+        for entry in _entries(below.pop()):
+            if entry.is_dir() and not entry.is_symlink():
+                below.append(Path(entry.path))
+            else:
+                yield entry
 
 
-def photos(root: Path) -> list[tuple[str, str]]:
-    """(class, path below the root with forward slashes) of every photo, sorted by path."""
-    found = []
-    for label in classes(root):
-        for path in _walk(root / label):
-            if _meant_as_photo(path):
-                found.append((label, path.relative_to(root).as_posix()))
-    return sorted(found, key=lambda pair: pair[1])
+def _entries(folder: Path) -> list[os.DirEntry]:
+    """What lies in one folder, sorted, without hidden files and clutter."""
+    try:
+        with os.scandir(folder) as found:
+            seen = [entry for entry in found if entry.name not in _CLUTTER]
+    except OSError as error:
+        raise InputError(
+            f"a folder that can be listed at {folder}",
+            error.strerror or str(error),
+            "Change its permissions, or move it away.",
+        ) from error
+    return sorted(
+        (entry for entry in seen if not entry.name.startswith(".")), key=lambda entry: entry.name
+    )
 
 
-def _walk(folder: Path):
-    """Every file below `folder` that is not hidden; links to folders are not followed."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
-        yield from (Path(place, name) for name in sorted(names) if not _hidden(name))
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in _CLUTTER
+def _circular(link: Path, root: Path) -> bool:
+    """Whether a link points to the root, above it or into it."""
+    here, there = root.resolve(), link.resolve()
+    return here.is_relative_to(there) or there.is_relative_to(here)
 
 
 def _meant_as_photo(path: Path) -> bool:
     if path.suffix.lower() in _ENDINGS:
         return True
     if not path.is_file():
-        return False
+        return False  # a pipe or a device would block
     try:
         with path.open("rb") as file:
             return sniff(file.read(16)) is not None

@@ -24,7 +24,7 @@ LIMITS = PhotoLimits()
 # file with thousands of them would take minutes.
 _MOST_SCANS = 100
 _STRIP = 2_000_000  # px converted at a time, so that a large photo never exists twice
-_THUMBNAIL = 32  # px: what perceptual hashes and comparisons of look-alikes need
+_THUMBNAIL = 64  # px: enough to tell copies from photos of the same flower
 
 _SIGNATURES = (  # how files that are no photos begin, for the error message
     (rb"%PDF", "a PDF document"),
@@ -63,7 +63,7 @@ class PhotoFacts:
     format: str  # Pillow's name of the format, by content: "JPEG", "PNG", ...
     sha256: str  # of the file's bytes, hexadecimal
     bytes: int
-    thumbnail: np.ndarray  # uint8 [32, 32, 3], RGB, upright, the whole photo squeezed
+    thumbnail: np.ndarray  # uint8 [64, 64, 3], RGB, upright, the whole photo squeezed
 
 
 def read(

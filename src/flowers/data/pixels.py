@@ -7,7 +7,6 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from flowers import files
 from flowers.config import PhotoLimits
@@ -45,9 +44,7 @@ def cache(
     shape = (len(catalogue.usable), size, size, 3)
     if (kept := _kept(path, shape)) is not None:
         return kept
-    with files.world(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with files.world(path), FileLock(path.with_name(f".{path.name}.lock")):
+    with files.locked(path):
         if (kept := _kept(path, shape)) is not None:
             return kept
         files.require_space(folder, int(np.prod(shape)), "the decoded photos")
