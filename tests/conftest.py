@@ -1,0 +1,99 @@
+"""What tests share: a small real set of photos, the real command, the data beside the project."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+# Not through MPLBACKEND: the kernels of the notebooks inherit the environment, and need their own.
+matplotlib.use("Agg")
+
+ROOT = Path(__file__).resolve().parents[1]
+SHAPES = {"circle": (200, 60, 60), "square": (60, 170, 80), "triangle": (70, 90, 210)}
+
+
+class Run(NamedTuple):
+    """How one run of the command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photos and weights beside the repository; skips where there is none."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("the real photos are not beside the repository (../shared)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 3 classes with 12 JPEGs each, easy to tell apart; copy it before changing it.
+
+    A shape in its class's colour, somewhere on a mottled grey ground, so that no two
+    photos are near-duplicates. 60 to 90 px a side.
+    """
+    folder = tmp_path_factory.mktemp("small") / "shapes"
+    random = np.random.default_rng(7)
+    for shape in SHAPES:
+        (folder / shape).mkdir(parents=True)
+        for number in range(12):
+            _draw(shape, random).save(folder / shape / f"{shape}_{number:02}.jpg", quality=92)
+    return folder
+
+
+def _draw(shape: str, random: np.random.Generator) -> Image.Image:
+    width, height = (int(side) for side in random.integers(60, 91, 2))
+    grey = random.integers(60, 196, (4, 4, 1)) + random.integers(-12, 13, (4, 4, 3))
+    ground = Image.fromarray(grey.astype(np.uint8))
+    photo = ground.resize((width, height), Image.Resampling.BICUBIC)
+    radius = int(random.integers(16, 24))
+    x, y = (int(random.integers(radius, side - radius + 1)) for side in (width, height))
+    colour = tuple(int(c) for c in np.clip(SHAPES[shape] + random.integers(-25, 26, 3), 0, 255))
+    pen = ImageDraw.Draw(photo)
+    if shape == "circle":
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    elif shape == "square":
+        pen.rectangle((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    else:
+        pen.polygon(
+            ((x, y - radius), (x - radius, y + radius), (x + radius, y + radius)), fill=colour
+        )
+    return photo
+
+
+@pytest.fixture
+def run_flowers(tmp_path: Path):
+    """Runs the installed `flowers` command: `run_flowers("check", folder)` gives a `Run`.
+
+    Args of the function it returns:
+        *arguments: what stands after `flowers`; each is turned into text.
+        cwd: the folder to run in; the test's own empty one by default.
+        env: variables to add to the environment, or to remove (None).
+        timeout: seconds after which the test fails.
+    """
+
+    def run(*arguments, cwd=None, env=None, timeout=120) -> Run:
+        variables = os.environ | {"MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"} | (env or {})
+        done = subprocess.run(
+            [Path(sys.executable).with_name("flowers"), *map(str, arguments)],
+            cwd=cwd or tmp_path,
+            env={name: value for name, value in variables.items() if value is not None},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=timeout,
+        )
+        return Run(done.returncode, done.stdout, done.stderr)
+
+    return run
