@@ -9,7 +9,7 @@ _TURN = 15.0  # degrees, at most
 _AREA = 0.30  # of the photo, cropped away at most
 _ASPECT = 0.10  # relative change of width to height, at most
 _BRIGHTNESS, _CONTRAST, _SATURATION = 0.20, 0.20, 0.25  # relative change, at most
-_HUE = 0.03  # of the colour circle, at most: a red rose stays red
+_HUE = 0.02  # of the colour circle, at most: a red rose stays red
 _GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
 _YIQ = np.array([_GREY, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
@@ -38,16 +38,18 @@ def _vary(photo: np.ndarray, seed: int, strength: float) -> np.ndarray:
         return photo
     random = np.random.default_rng(seed)
     size = photo.shape[0]
-    margin = size // 4  # a corner turned by 15 degrees reaches 0.12 of the side outside
-    inside = np.pad(np.arange(size), margin, mode="reflect")
-    padded = Image.fromarray(photo[inside][:, inside])
-    moved = padded.transform(
+    turn = np.deg2rad(strength * _TURN)
+    # What a turned corner reaches outside is filled with the photo's own reflection.
+    margin = int(size * (np.cos(turn) + np.sin(turn) - 1) / 2) + 2
+    padded = np.pad(photo, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
+    moved = Image.fromarray(padded).transform(
         (size, size),
         Image.Transform.AFFINE,
         _affine(random, size, margin, strength),
         resample=Image.Resampling.BILINEAR,
     )
-    return np.asarray(moved.convert("RGB", _colour(random, photo.mean((0, 1)), strength)))
+    mean = photo[::4, ::4].mean((0, 1))  # a sixteenth of the pixels tells it as well
+    return np.asarray(moved.convert("RGB", _colour(random, mean, strength)))
 
 
 def _affine(random: np.random.Generator, size: int, margin: int, strength: float) -> tuple:
