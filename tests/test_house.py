@@ -27,6 +27,7 @@ FLOORS = (
     ("judge",),
     ("ship",),
     ("pipeline", "web"),
+    ("evaluation",),
     ("cli",),
     ("__main__",),
 )
