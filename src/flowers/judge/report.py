@@ -345,16 +345,16 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
     """The four as arrays, tuple and list, or an InputError that names what does not fit."""
     truth, labels = np.asarray(truth), tuple(str(label) for label in labels)
-    probabilities = np.asarray(probabilities, dtype=np.float64)
-    photos, classes = len(truth), len(labels)
-    paths = [str(number) for number in range(photos)] if paths is None else [str(p) for p in paths]
-    remedy = "Pass the predictions of the same photos, in the same order, from one model."
-    if truth.ndim != 1 or photos == 0 or truth.dtype.kind not in "iu":
+    if truth.ndim != 1 or truth.size == 0 or truth.dtype.kind not in "iu":
         raise InputError(
             "a list of at least one label index",
             f"{truth.dtype} of shape {truth.shape}",
             "Evaluate on at least one labelled photo.",
         )
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    photos, classes = len(truth), len(labels)
+    paths = [str(number) for number in range(photos)] if paths is None else [str(p) for p in paths]
+    remedy = "Pass the predictions of the same photos, in the same order, from one model."
     if classes < 2 or len(set(labels)) != classes:
         raise InputError("two or more different labels", f"{list(labels)}", remedy)
     if probabilities.shape != (photos, classes) or len(paths) != photos:
