@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from flowers.errors import InputError
+
+THAW = ("head", "stage", "all")  # from the smallest to the largest part that learns
+
 
 @dataclass(frozen=True)
 class PhotoLimits:
@@ -31,9 +35,9 @@ class SplitShares:
 class Phase:
     """One stretch of training: which part learns, for how long, how fast.
 
-    `thaw` names the first layer group that learns: "head" is the dense layers alone, "conv5"
-    the last stage and the head, "all" the whole network. BatchNorm never learns (its statistics
-    were measured on 1.28 million photos; a few thousand would only blur them).
+    `thaw` says from where on layers learn: "head" is the dense layers alone, "stage" the last
+    stage of the backbone and the head, "all" the whole network. BatchNorm never learns (its
+    statistics were measured on 1.28 million photos; a few thousand would only blur them).
     """
 
     name: str
@@ -45,16 +49,41 @@ class Phase:
     patience: int = 3  # epochs without a better validation loss before the phase stops
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or not 0 < self.rate < 1:
-            raise ValueError(
-                f"Expected epochs >= 1 and 0 < rate < 1. Received: epochs={self.epochs}, "
-                f"rate={self.rate}."
+        if self.thaw not in THAW or self.epochs < 1 or not 0 < self.rate < 1:
+            raise InputError(
+                f"a phase with thaw one of {', '.join(THAW)}, epochs >= 1 and 0 < rate < 1",
+                f"thaw={self.thaw!r}, epochs={self.epochs}, rate={self.rate}",
+                "Correct the phase.",
             )
 
 
+# The three phases of the default recipe.
 HEAD = Phase("head", thaw="head", epochs=30, rate=1e-3, batch=64, patience=8)
-LAST_STAGE = Phase("last stage", thaw="conv5", epochs=8, rate=5e-4, patience=4)
+LAST_STAGE = Phase("last stage", thaw="stage", epochs=8, rate=5e-4, patience=4)
 EVERYTHING = Phase("everything", thaw="all", epochs=10, rate=5e-5, patience=4)
+
+
+def phases(names: str, epochs: int | None = None, rate: float | None = None) -> tuple[Phase, ...]:
+    """Phases from their names, as the command line takes them: "head,stage,all".
+
+    Args:
+        names: comma-separated, each once, from the smallest part to the largest.
+        epochs: replaces the number of epochs of every phase.
+        rate: replaces the peak learning rate of the last phase.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    known = {phase.thaw: phase for phase in (HEAD, LAST_STAGE, EVERYTHING)}
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted or any(name not in known for name in wanted):
+        raise InputError("phases out of head, stage, all", repr(names), "Correct --phases.")
+    chosen = [known[name] for name in wanted]
+    if epochs is not None:
+        chosen = [replace(phase, epochs=epochs) for phase in chosen]
+    if rate is not None:
+        chosen[-1] = replace(chosen[-1], rate=rate)
+    return tuple(chosen)
 
 
 @dataclass(frozen=True)
@@ -71,11 +100,8 @@ class Config:
     label_smoothing: float = 0.1
     weight_decay: float = 1e-4
     shares: SplitShares = field(default_factory=SplitShares)
-    phases: tuple[Phase, ...] = (HEAD, LAST_STAGE)
+    phases: tuple[Phase, ...] | None = None  # None: what suits weights and machine (train.recipe)
     precision: str = "auto"  # auto | float32 | mixed_bfloat16 | mixed_float16
-
-    def with_phases(self, *phases: Phase) -> Config:
-        return replace(self, phases=phases)
 
     @classmethod
     def tiny(cls, **changes: object) -> Config:
@@ -89,7 +115,10 @@ class Config:
             "precision": "float32",
             "phases": (
                 Phase("head", thaw="head", epochs=3, rate=1e-2, batch=16),
-                Phase("last stage", thaw="conv5", epochs=2, rate=1e-3, batch=16),
+                Phase("last stage", thaw="stage", epochs=2, rate=1e-3, batch=16),
             ),
         }
         return cls(**(values | changes))
+
+
+DEFAULT = Config()

@@ -1,0 +1,1 @@
+"""Networks: the pretrained backbone, the classifier on top of it, ResNets written out."""

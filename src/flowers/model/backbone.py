@@ -1,0 +1,102 @@
+"""The part of the network that knows photos: ImageNet's ResNet50, and a miniature for tests."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from flowers.errors import InputError
+
+# He et al.'s weights expect blue, green, red minus ImageNet's means (Caffe's form).
+CAFFE_MEANS = (103.939, 116.779, 123.68)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """How to build a backbone, and where it can be cut.
+
+    `build` takes raw photos (`[B, size, size, 3]`, RGB, 0-255) and a path to weights or None,
+    and returns the feature map (`[B, h, w, channels]`). `cut` names the layer that feeds the
+    last stage.
+    """
+
+    name: str
+    build: Callable[[keras.KerasTensor, Path | None], keras.KerasTensor]
+    cut: str
+    smallest: int  # px: the smallest photo it takes
+
+
+def find(name: str) -> Backbone:
+    """The backbone called `name`.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    match name:
+        case "resnet50":
+            return Backbone(name, _resnet50, cut="conv4_block6_out", smallest=32)
+        case "miniature":
+            return Backbone(name, _miniature, cut="conv4_out", smallest=16)
+    raise InputError(
+        "a backbone called resnet50 or miniature", repr(name), "Choose one with --backbone."
+    )
+
+
+def caffe_scaling(photos: keras.KerasTensor) -> keras.KerasTensor:
+    """RGB 0-255 to what ImageNet's ResNet50 expects, in plain operations.
+
+    Equal to `keras.applications.resnet50.preprocess_input`, which turns into required inputs
+    of the file when it is exported to ONNX; this form saves, reloads and exports.
+    """
+    blue_green_red = keras.ops.take(photos, [2, 1, 0], axis=-1)
+    offsets = [-mean for mean in CAFFE_MEANS]
+    return layers.Rescaling(1.0, offset=offsets, name="scaling")(blue_green_red)
+
+
+def _resnet50(photos: keras.KerasTensor, weights: Path | None) -> keras.KerasTensor:
+    """ResNet50 without its top, laid flat into the model so that every layer stays reachable."""
+    scaled = caffe_scaling(photos)
+    model = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=scaled)
+    if weights is not None:
+        load_weights(model, weights)
+    return model.output  # [B, size/32, size/32, 2048]
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Loads backbone weights (.h5 or .weights.h5) into `model`.
+
+    Raises:
+        InputError: there is no such file, or it does not fit the network.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"a weights file at {path}", "no such file", "Correct --weights, or use `auto`."
+        )
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns about layers that it finds no weights for, and leaves them random
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        raise InputError(
+            f"weights of {model.name} without its top in {path}",
+            str(error).strip().split("\n")[0][:200],
+            "Use the file that Keras downloads (resnet50_..._notop.h5), or remove a damaged one.",
+        ) from error
+
+
+def _miniature(photos: keras.KerasTensor, weights: Path | None) -> keras.KerasTensor:
+    """Three small stages with BatchNorm: the engine's logic in milliseconds."""
+    if weights is not None:
+        raise InputError("no weights for the miniature backbone", str(weights), "Use `none`.")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scaling")(photos)
+    for stage, channels in (("conv2", 8), ("conv4", 16), ("conv5", 32)):
+        x = layers.Conv2D(channels, 3, strides=2, padding="same", name=f"{stage}_conv")(x)
+        x = layers.BatchNormalization(name=f"{stage}_bn")(x)
+        x = layers.ReLU(name=f"{stage}_out")(x)
+    return x  # [B, size/8, size/8, 32]

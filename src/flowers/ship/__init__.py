@@ -1,0 +1,1 @@
+"""From a trained model to answers: its card, and the predictor behind everything."""

@@ -1,0 +1,1 @@
+"""From pixels and a network to a trained network: the frozen part once, then phases."""

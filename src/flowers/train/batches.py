@@ -1,0 +1,64 @@
+"""Shuffled batches in an order that seed and epoch alone decide: a resumed run repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+# photo numbers int [B], views int [B], epoch -> network input [B, ...]
+ReadViews = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+
+class Batches(keras.utils.PyDataset):
+    """(input, one-hot labels, weights) for `fit`.
+
+    Args:
+        read: gives the network input of photos and views.
+        photos: int [S], the photo of each sample.
+        views: int [S], its view; 0 is the photo itself.
+        labels: int [N], the label of every photo.
+        class_weights: float [classes].
+        batch: samples a step.
+        seed: of the shuffling; None keeps the order (validation).
+        epoch: the one to begin with.
+    """
+
+    def __init__(
+        self,
+        read: ReadViews,
+        photos: np.ndarray,
+        views: np.ndarray,
+        labels: np.ndarray,
+        class_weights: np.ndarray,
+        batch: int,
+        seed: int | None,
+        epoch: int = 0,
+    ):
+        super().__init__(workers=1, max_queue_size=4)
+        self.read, self.photos, self.views = read, photos, views
+        self.labels, self.class_weights = labels, class_weights
+        self.batch, self.seed, self.epoch = batch, seed, epoch
+        self._shuffle()
+
+    def __len__(self) -> int:
+        return -(-len(self.photos) // self.batch)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        chosen = self._order[number * self.batch : (number + 1) * self.batch]
+        photos = self.photos[chosen]
+        labels = self.labels[photos]
+        one_hot = np.eye(len(self.class_weights), dtype=np.float32)[labels]
+        weights = self.class_weights[labels].astype(np.float32)
+        return self.read(photos, self.views[chosen], self.epoch), one_hot, weights
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        order = np.arange(len(self.photos))
+        if self.seed is not None:
+            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
+        self._order = order

@@ -1,0 +1,169 @@
+"""The frozen part of a network is a constant: computed once a photo and view, kept as float16."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from filelock import FileLock
+
+from flowers import files
+from flowers.errors import WorldError
+from flowers.progress import progress
+
+SHARD = 128  # photos a file: 51 MB of conv4 output; a kill loses the work of one file
+BATCH = 32  # photos a forward pass
+LARGEST = float(np.finfo(np.float16).max)
+
+Read = Callable[[np.ndarray], np.ndarray]  # photo numbers int [B] -> network input [B, ...]
+
+
+@dataclass(frozen=True)
+class Features:
+    """The trunk's output for some photos, on disk: float16 `[len(photos), *shape]` in shards.
+
+    Rows are read with plain reads, not through a memory map: mapped pages would count as this
+    process's memory, and the operating system keeps the file in its own cache anyway.
+    """
+
+    folder: Path
+    photos: np.ndarray  # int [R]: which photo each row belongs to
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        return len(self.photos) * self._row_bytes
+
+    @property
+    def _row_bytes(self) -> int:
+        return 2 * int(np.prod(self.shape))
+
+    def read(self, photos: np.ndarray) -> np.ndarray:
+        """Features of the given photos: float16 `[B, *shape]`.
+
+        Raises:
+            WorldError: a shard has vanished or was cut since it was written.
+        """
+        order = np.argsort(self.photos)
+        rows = order[np.searchsorted(self.photos, photos, sorter=order)]
+        if not np.array_equal(self.photos[rows], photos):
+            raise ValueError("Expected photos whose features were computed. Received others.")
+        out = np.empty((len(rows), *self.shape), np.float16)
+        flat = out.reshape(len(rows), -1).view(np.uint8)
+        shards, places = np.divmod(rows, SHARD)
+        for shard in np.unique(shards):
+            with files.world(self.folder), _shard(self.folder, shard).open("rb", 0) as file:
+                start = _skip_header(file)
+                for number in np.flatnonzero(shards == shard):
+                    file.seek(start + int(places[number]) * self._row_bytes)
+                    if file.readinto(flat[number]) != self._row_bytes:
+                        raise WorldError(
+                            f"whole features in {file.name}", "a file cut short", "Remove it."
+                        )
+        return out
+
+
+def compute(
+    trunk: keras.Model, read: Read, photos: np.ndarray, folder: Path, key: str, what: str
+) -> Features:
+    """Runs `trunk` over `photos` once; what is already in `folder` is kept.
+
+    A second process waits for the first. After a kill the finished shards are there, and the
+    rest is computed.
+
+    Args:
+        trunk: from network input to the features to keep.
+        read: gives the network input for an array of photo numbers.
+        photos: int [R], which photos.
+        folder: of the cache; a folder below it is named after `key`.
+        key: everything the result depends on but the photos' numbers, as text.
+        what: shown beside the progress bar.
+
+    Raises:
+        WorldError: the disk is full or cannot be written.
+    """
+    digest = hashlib.sha256(key.encode() + photos.astype("<i8").tobytes()).hexdigest()[:16]
+    place = folder / f"features-{digest}"
+    shape = tuple(trunk.output.shape[1:])
+    found = Features(place, photos, shape)
+    missing = [s for s in range(-(-len(photos) // SHARD)) if not _shard(place, s).is_file()]
+    if not missing:
+        return found
+    with files.world(place):
+        place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".lock"):
+        missing = [s for s in missing if not _shard(place, s).is_file()]
+        files.require_space(place, len(missing) * SHARD * found._row_bytes, "features")
+        steps = [
+            (shard, start)
+            for shard in missing
+            for start in range(shard * SHARD, min((shard + 1) * SHARD, len(photos)), BATCH)
+        ]
+        rows: list[np.ndarray] = []
+        batches = _ahead(
+            read,
+            (photos[start : min(start + BATCH, (shard + 1) * SHARD)] for shard, start in steps),
+        )
+        with progress(None, what, total=sum(_size(photos, s) for s in missing)) as bar:
+            for (shard, start), batch in zip(steps, batches, strict=True):
+                rows.append(forward(trunk, batch))
+                bar.update(len(batch))
+                if start + BATCH >= min((shard + 1) * SHARD, len(photos)):
+                    _write(_shard(place, shard), np.concatenate(rows))
+                    rows = []
+    return found
+
+
+def forward(model: keras.Model, batch: np.ndarray, size: int = BATCH) -> np.ndarray:
+    """`model` over one batch, padded to `size` so that one shape is compiled once."""
+    missing = size - len(batch)
+    if missing > 0:
+        batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+    return np.asarray(model.predict_on_batch(batch), np.float32)[: size - max(missing, 0)]
+
+
+def over(model: keras.Model, photos: np.ndarray, rows: np.ndarray, what: str) -> np.ndarray:
+    """float32 `[len(rows), ...]`: the model's output for some rows of `photos`, batch by batch."""
+    outputs = []
+    with progress(None, what, total=len(rows)) as bar:
+        for start in range(0, len(rows), BATCH):
+            outputs.append(forward(model, photos[rows[start : start + BATCH]]))
+            bar.update(len(outputs[-1]))
+    return np.concatenate(outputs)
+
+
+def _ahead(read: Read, batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Reads one batch ahead in a thread while the network works on the one before."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for photos in batches:
+            coming = pool.submit(read, photos)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = coming
+        if waiting is not None:
+            yield waiting.result()
+
+
+def _write(path: Path, rows: np.ndarray) -> None:
+    with files.atomic(path) as temporary:
+        np.save(temporary, np.clip(rows, -LARGEST, LARGEST).astype(np.float16))
+
+
+def _shard(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.npy"
+
+
+def _size(photos: np.ndarray, shard: int) -> int:
+    return min(SHARD, len(photos) - shard * SHARD)
+
+
+def _skip_header(file) -> int:
+    np.lib.format.read_magic(file)
+    np.lib.format.read_array_header_1_0(file)
+    return file.tell()

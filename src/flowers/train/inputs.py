@@ -1,0 +1,137 @@
+"""What the learning part eats in each phase: photos, or features of the frozen part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flowers.config import Config, Phase
+from flowers.data.augment import augment
+from flowers.model.classifier import Classifier, fingerprint
+from flowers.train import features
+from flowers.train.batches import ReadViews
+from flowers.train.features import Features
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Photos and the features computed from them, for one classifier.
+
+    classifier: the frozen parts are taken from it before they learn.
+    pixels: uint8 [N, size, size, 3], RGB.
+    key: the pixels' name; equal keys, equal pixels.
+    augmented: photo numbers that get `config.views` views; every photo has its first.
+    folder: of the feature cache.
+    say: receives a line about what was computed.
+    """
+
+    classifier: Classifier
+    pixels: np.ndarray
+    key: str
+    augmented: np.ndarray
+    config: Config
+    folder: Path
+    say: Callable[[str], None]
+
+    def reader(self, phase: Phase) -> ReadViews:
+        """The input function of a phase; computes and keeps the features it needs."""
+        if phase.thaw == "all":
+            return lambda photos, views, epoch: self.photos(photos, views + epoch * (views > 0))
+        if phase.thaw == "stage":
+            stores = self._stage_features()
+            return lambda photos, views, epoch: _by_view(stores, photos, views)
+        pooled = self._pooled()
+        places = [_places(numbers, len(self.pixels)) for numbers, _ in pooled]
+
+        def read(photos: np.ndarray, views: np.ndarray, epoch: int) -> np.ndarray:
+            out = np.empty((len(photos), pooled[0][1].shape[1]), np.float32)
+            for view in np.unique(views):
+                chosen = views == view
+                out[chosen] = pooled[view][1][places[view][photos[chosen]]]
+            return out
+
+        return read
+
+    def photos(self, photos: np.ndarray, views: np.ndarray | int) -> np.ndarray:
+        """uint8 [B, size, size, 3]: the photos themselves (view 0) or seeded augmentations."""
+        out = np.array(self.pixels[photos])
+        views = np.broadcast_to(views, photos.shape)
+        changed = np.flatnonzero(views)
+        if len(changed):
+            seeds = (self.config.seed << 48) + (views[changed] << 32) + photos[changed]
+            out[changed] = augment(out[changed], seeds)
+        return out
+
+    def _views(self) -> list[np.ndarray]:
+        """The photo numbers of each view."""
+        return [np.arange(len(self.pixels))] + [self.augmented] * (self.config.views - 1)
+
+    def _stage_features(self) -> list[Features]:
+        """Feature maps at the cut, one store a view."""
+        trunk, _ = self.classifier.split("stage")
+        stores = [
+            features.compute(
+                trunk,
+                lambda photos, view=view: self.photos(photos, view),
+                numbers,
+                self.folder,
+                f"stage {self._key(trunk)} view {view}",
+                f"features, view {view + 1} of {self.config.views}",
+            )
+            for view, numbers in enumerate(self._views())
+        ]
+        total = sum(store.bytes for store in stores)
+        self.say(f"features of the frozen part: {total / 1e9:.2f} GB in {self.folder}")
+        return stores
+
+    def _pooled(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Per view (photo numbers, pooled features float32 [R, channels]), held in memory."""
+        if any(phase.thaw == "stage" for phase in self.config.phases):
+            between = self.classifier.between()
+            stores = self._stage_features()
+            key = f"{self._key(self.classifier.split('stage')[0])} {fingerprint(between)}"
+            source = [(between, store.read) for store in stores]
+        else:
+            trunk, _ = self.classifier.split("head")
+            key = self._key(trunk)
+            source = [
+                (trunk, lambda photos, view=view: self.photos(photos, view))
+                for view in range(self.config.views)
+            ]
+        return [
+            (
+                numbers,
+                features.compute(
+                    model,
+                    read,
+                    numbers,
+                    self.folder,
+                    f"pooled {key} view {view}",
+                    f"pooled features, view {view + 1} of {self.config.views}",
+                )
+                .read(numbers)
+                .astype(np.float32),
+            )
+            for view, (numbers, (model, read)) in enumerate(zip(self._views(), source, strict=True))
+        ]
+
+    def _key(self, trunk) -> str:
+        """Everything the features depend on but the photos' numbers and the view."""
+        return f"{self.key} {fingerprint(trunk)} {trunk.compute_dtype} seed {self.config.seed}"
+
+
+def _by_view(stores: list[Features], photos: np.ndarray, views: np.ndarray) -> np.ndarray:
+    out = np.empty((len(photos), *stores[0].shape), np.float16)
+    for view in np.unique(views):
+        out[views == view] = stores[view].read(photos[views == view])
+    return out
+
+
+def _places(numbers: np.ndarray, photos: int) -> np.ndarray:
+    """For each photo its row among `numbers`."""
+    places = np.full(photos, -1)
+    places[numbers] = np.arange(len(numbers))
+    return places

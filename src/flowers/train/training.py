@@ -1,0 +1,238 @@
+"""Training in phases, resumed after a kill: the head, the last stage, everything."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from flowers.config import THAW, Config, Phase
+from flowers.errors import InputError
+from flowers.model import classifier as classifiers
+from flowers.model.classifier import Classifier
+from flowers.progress import progress
+from flowers.train import checkpoint
+from flowers.train.batches import Batches, ReadViews
+from flowers.train.checkpoint import State
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Which photos train and which validate, and what they are.
+
+    labels: int [N] of every photo; train and validation: photo numbers; classes: how many.
+    """
+
+    labels: np.ndarray
+    train: np.ndarray
+    validation: np.ndarray
+    classes: int
+
+    def class_weights(self) -> np.ndarray:
+        """1 for every class, or inverse frequencies (mean 1 a photo) when one class has more
+        than 1.5 times the photos of another."""
+        counts = np.bincount(self.labels[self.train], minlength=self.classes)
+        if counts.min() == 0 or counts.max() <= 1.5 * counts.min():
+            return np.ones(self.classes)
+        return counts.sum() / (self.classes * counts)
+
+
+def train(
+    classifier: Classifier,
+    samples: Samples,
+    config: Config,
+    reader: Callable[[Phase], ReadViews],
+    saved: Path,
+    say: Callable[[str], None],
+) -> list[dict]:
+    """Runs the phases of `config` on `classifier`, in place, from where `saved` stands.
+
+    Args:
+        classifier: its weights change.
+        samples: the photos.
+        config: phases, views, smoothing, seed.
+        reader: gives a phase's input function: features of the frozen part, or photos.
+        saved: the checkpoint's file; written after every epoch.
+        say: receives one line a phase.
+
+    Returns:
+        One dict an epoch: phase, epoch, loss, accuracy, val_loss, val_accuracy, rate, seconds.
+
+    Raises:
+        InputError: the phases narrow, or the loss became infinite (the rate is too high).
+        WorldError: the checkpoint cannot be written.
+    """
+    order = [THAW.index(phase.thaw) for phase in config.phases]
+    if order != sorted(order):
+        raise InputError(
+            "phases that thaw more and more (head, stage, all)",
+            ", ".join(phase.thaw for phase in config.phases),
+            "Put them in that order.",
+        )
+    state = checkpoint.load(saved) or State()
+    if state.epoch:
+        name = config.phases[state.phase].name
+        say(f"resuming: phase {name!r} after epoch {state.epoch}")
+    for number in range(state.phase, len(config.phases)):
+        if number > state.phase:
+            state = State(phase=number, history=state.history)
+        _run(classifier, number, samples, config, reader, state, saved, say)
+    return state.history
+
+
+def _run(classifier, number, samples, config, reader, state, saved, say) -> None:
+    """One phase: `state` goes in as it was saved and comes out ended."""
+    phase: Phase = config.phases[number]
+    _, tail = classifier.split(phase.thaw)
+    classifiers.thaw(classifier, phase.thaw)
+    if state.done:
+        tail.set_weights(state.best)
+        return
+    read = reader(phase)
+    batches, validation = _batches(phase, number, samples, config, read, state.epoch)
+    tail.compile(
+        optimizer=_optimizer(phase, len(batches), config.weight_decay),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+    if state.epoch:
+        tail.set_weights(state.weights)
+        tail.optimizer.build(tail.trainable_variables)
+        for variable, value in zip(tail.optimizer.variables, state.optimizer, strict=True):
+            variable.assign(value)
+    keeper = _Keeper(phase, number, config.seed, state, saved, len(batches))
+    started = time.monotonic()
+    if not keeper.ended():  # a kill may have come between the last epoch and the phase's end
+        with keeper.bar:
+            tail.fit(
+                batches,
+                validation_data=validation,
+                initial_epoch=state.epoch,
+                epochs=phase.epochs,
+                callbacks=[keeper],
+                shuffle=False,
+                verbose=0,
+            )
+    tail.set_weights(state.best)
+    state.done = True
+    checkpoint.save(saved, state)
+    best = next(
+        row
+        for row in state.history
+        if row["phase"] == phase.name and row["epoch"] == state.best_epoch
+    )
+    say(
+        f"{phase.name}: {state.epoch} epochs in {time.monotonic() - started:.0f} s, "
+        f"validation accuracy {best['val_accuracy']:.3f} at epoch {state.best_epoch}"
+    )
+
+
+def _batches(phase, number, samples: Samples, config: Config, read: ReadViews, epoch: int):
+    """The phase's training and validation batches. Full training draws new views each epoch."""
+    views = 1 if phase.thaw == "all" else config.views
+    photos = np.tile(samples.train, views)
+    view = np.repeat(np.arange(views), len(samples.train)) + (phase.thaw == "all")
+    common = {"labels": samples.labels, "batch": phase.batch}
+    seed = config.seed * 1000 + number
+    return (
+        Batches(
+            read,
+            photos,
+            view,
+            class_weights=samples.class_weights(),
+            seed=seed,
+            epoch=epoch,
+            **common,
+        ),
+        Batches(
+            read,
+            samples.validation,
+            np.zeros(len(samples.validation), int),
+            class_weights=np.ones(samples.classes),
+            seed=None,
+            **common,
+        ),
+    )
+
+
+def _optimizer(phase: Phase, steps: int, weight_decay: float) -> keras.optimizers.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019) under a linear warm-up and a cosine to zero."""
+    total = steps * phase.epochs
+    warmup = max(1, round(total * phase.warmup))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps=max(1, total - warmup), warmup_target=phase.rate, warmup_steps=warmup
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+class _Keeper(keras.callbacks.Callback):
+    """After every epoch: keeps the best weights, saves the state, decides whether to go on."""
+
+    def __init__(self, phase: Phase, number: int, seed: int, state: State, saved: Path, steps: int):
+        super().__init__()
+        self.phase, self.number, self.seed = phase, number, seed
+        self.state, self.saved, self.steps = state, saved, steps
+        state.phase = number
+        self.bar = progress(
+            None,
+            f"training the {phase.name}",
+            total=(phase.epochs - state.epoch) * steps,
+            unit="step",
+        )
+
+    def ended(self) -> bool:
+        waited = self.state.epoch - self.state.best_epoch
+        return self.state.epoch >= self.phase.epochs or waited >= self.phase.patience
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.started = time.monotonic()
+        # Dropout's random state is a function of the epoch: a resumed run drops the same units.
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                words = [self.seed, self.number, epoch, layer.seed]
+                state = np.random.SeedSequence(words).generate_state(2)
+                layer.seed_generator.state.assign(state.astype("uint32"))
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        row = {name: float(value) for name, value in (logs or {}).items()}
+        if not all(math.isfinite(value) for value in row.values()):
+            raise InputError(
+                f"a finite loss in phase {self.phase.name!r}",
+                f"loss {row.get('loss')} in epoch {epoch + 1} at rate {self.phase.rate:g}",
+                "Lower the learning rate; the last finite checkpoint was kept.",
+            )
+        state = self.state
+        state.epoch = epoch + 1
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        state.history.append(
+            {
+                "phase": self.phase.name,
+                "epoch": state.epoch,
+                **row,
+                "rate": rate,
+                "seconds": round(time.monotonic() - self.started, 2),
+            }
+        )
+        state.weights = self.model.get_weights()
+        if row["val_loss"] < state.best_loss:
+            state.best, state.best_loss, state.best_epoch = (
+                state.weights,
+                row["val_loss"],
+                epoch + 1,
+            )
+        state.optimizer = [
+            keras.ops.convert_to_numpy(variable) for variable in self.model.optimizer.variables
+        ]
+        self.model.stop_training = self.ended()
+        checkpoint.save(self.saved, state)
+        self.bar.set_postfix(validation=f"{row['val_accuracy']:.3f}")

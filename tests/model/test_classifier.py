@@ -1,0 +1,129 @@
+"""The classifier of the design card, layer by layer, and how it is cut and thawed."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from flowers.errors import InputError
+from flowers.model import classifier as classifiers
+
+PHOTOS = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def resnet50():
+    return classifiers.build(5, size=64)
+
+
+def test_is_the_architecture_of_the_design_card(resnet50):
+    model = resnet50.model
+    assert model.input_shape == (None, 64, 64, 3)
+    assert model.count_params() == 24_153_733
+    backbone = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
+    names = [layer.name for layer in model.layers]
+    start = names.index("conv1_pad")
+    count = len(backbone.layers) - 1
+    assert names[start : start + count] == [layer.name for layer in backbone.layers[1:]]
+    for ours, theirs in zip(model.layers[start:], backbone.layers[1:], strict=False):
+        assert type(ours) is type(theirs)
+        assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]
+    head = [
+        (type(layer), getattr(layer, "units", None) or getattr(layer, "rate", None))
+        for layer in model.layers[start + count :]
+    ]
+    assert head == [
+        (layers.GlobalAveragePooling2D, None),
+        (layers.Dense, 256),
+        (layers.Dropout, 0.2),
+        (layers.Dense, 128),
+        (layers.Dropout, 0.2),
+        (layers.Dense, 64),
+        (layers.Dropout, 0.2),
+        (layers.Dense, 5),
+    ]
+    dense = [layer.activation.__name__ for layer in model.layers if isinstance(layer, layers.Dense)]
+    assert dense == ["relu", "relu", "relu", "softmax"]
+
+
+def test_scales_as_keras_preprocesses(resnet50):
+    scaled = keras.Model(resnet50.model.input, resnet50.model.get_layer("scaling").output)
+    wanted = keras.applications.resnet50.preprocess_input(PHOTOS.astype(np.float32))
+    np.testing.assert_allclose(scaled.predict_on_batch(PHOTOS), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("thaw", ["head", "stage"])
+def test_trunk_and_tail_make_the_whole(resnet50, thaw):
+    trunk, tail = resnet50.split(thaw)
+    whole = resnet50.model.predict_on_batch(PHOTOS)
+    np.testing.assert_allclose(
+        tail.predict_on_batch(trunk.predict_on_batch(PHOTOS)), whole, atol=1e-6
+    )
+    np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-5)
+
+
+def test_thaws_what_is_asked_and_never_batch_norm(resnet50):
+    learning = {}
+    for part in ("head", "stage", "all"):
+        classifiers.thaw(resnet50, part)
+        learning[part] = {w.path for w in resnet50.model.trainable_weights}
+        assert not any("_bn" in path for path in learning[part])
+    assert len(learning["head"]) == 8
+    assert learning["head"] < learning["stage"] < learning["all"]
+    assert {path.split("_")[0] for path in learning["stage"] - learning["head"]} == {"conv5"}
+
+
+def test_reloads_in_safe_mode_without_our_code(tmp_path, resnet50):
+    path = tmp_path / "model.keras"
+    resnet50.model.save(path)
+    reloaded = keras.saving.load_model(path, safe_mode=True)
+    np.testing.assert_array_equal(
+        reloaded.predict_on_batch(PHOTOS), resnet50.model.predict_on_batch(PHOTOS)
+    )
+
+
+def test_the_same_seed_builds_the_same_weights():
+    settings = {"size": 32, "backbone": "miniature"}
+    prints = [
+        classifiers.fingerprint(classifiers.build(3, seed=seed, **settings).model)
+        for seed in (1, 1, 2)
+    ]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_loads_the_weights_of_a_backbone(tmp_path):
+    keras.utils.set_random_seed(9)
+    backbone = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
+    path = tmp_path / "backbone.weights.h5"
+    backbone.save_weights(path)
+    built = classifiers.build(2, size=64, weights=path)
+    features = keras.Model(built.model.input, built.model.get_layer("conv5_block3_out").output)
+    scaled = keras.applications.resnet50.preprocess_input(PHOTOS.astype(np.float32))
+    np.testing.assert_allclose(
+        features.predict_on_batch(PHOTOS), backbone.predict_on_batch(scaled), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"classes": 1}, "at least two classes"),
+        ({"size": 16}, "at least 32 px"),
+        ({"backbone": "resnet51"}, "resnet51"),
+    ],
+)
+def test_refuses_what_cannot_be_built(settings, words):
+    with pytest.raises(InputError, match=words):
+        classifiers.build(**{"classes": 2, "size": 64, **settings})
+
+
+def test_refuses_weights_that_do_not_fit(tmp_path):
+    path = tmp_path / "other.weights.h5"
+    keras.Sequential([layers.Input((4,)), layers.Dense(2)]).save_weights(path)
+    with pytest.raises(InputError, match="without its top"):
+        classifiers.build(2, size=64, weights=path)
+    path.write_bytes(b"not HDF5 at all")
+    with pytest.raises(InputError, match="without its top"):
+        classifiers.build(2, size=64, weights=path)
+    with pytest.raises(InputError, match="no such file"):
+        classifiers.build(2, size=64, weights=tmp_path / "nowhere.h5")

@@ -1,0 +1,167 @@
+"""Phases, seeds, held BatchNorm, and runs that were killed: on the miniature backbone."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flowers.config import Config, Phase
+from flowers.errors import InputError
+from flowers.model import classifier as classifiers
+from flowers.train import checkpoint, training
+from flowers.train.inputs import Inputs
+from flowers.train.training import Samples
+
+CLASSES = 3
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+@pytest.fixture(scope="module")
+def photos():
+    """60 photos of 32 px, noise with a tint of red, green or blue: the class."""
+    random = np.random.default_rng(3)
+    labels = np.arange(60) % CLASSES
+    pixels = random.integers(0, 150, (60, 32, 32, 3))
+    for photo, label in zip(pixels, labels, strict=True):
+        photo[..., label] += 60
+    return pixels.astype(np.uint8), labels
+
+
+def run(photos, folder, config=None, say=lambda line: None):
+    config = config or Config.tiny()
+    pixels, labels = photos
+    built = classifiers.build(
+        CLASSES, size=32, backbone="miniature", head=config.head, seed=config.seed
+    )
+    train = np.arange(45)
+    inputs = Inputs(built, pixels, "pixels", train, config, folder / "cache", say)
+    samples = Samples(labels, train, np.arange(45, 60), CLASSES)
+    history = training.train(built, samples, config, inputs.reader, folder / "run.npz", say)
+    return built, history
+
+
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory):
+    """A run that nothing disturbs."""
+    return run(photos, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize(("thaw", "rate"), [("head", 0.03), ("stage", 0.01), ("all", 0.003)])
+def test_learns_in_each_phase(photos, tmp_path, thaw, rate):
+    phase = Phase("only", thaw=thaw, epochs=20, rate=rate, batch=8, patience=20)
+    _, history = run(photos, tmp_path, Config.tiny(phases=(phase,)))
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert max(row["val_accuracy"] for row in history) >= 0.8
+
+
+def test_two_runs_give_the_same_numbers(photos, whole, tmp_path):
+    (first, history), (second, repeated) = whole, run(photos, tmp_path)
+    assert classifiers.fingerprint(first.model) == classifiers.fingerprint(second.model)
+    for row, again in zip(history, repeated, strict=True):
+        assert {**row, "seconds": 0} == {**again, "seconds": 0}
+
+
+def test_another_seed_gives_other_numbers(photos, whole, tmp_path):
+    other, _ = run(photos, tmp_path, Config.tiny(seed=1))
+    assert classifiers.fingerprint(whole[0].model) != classifiers.fingerprint(other.model)
+
+
+@pytest.mark.parametrize("saves", range(1, 8))
+def test_a_kill_after_any_save_changes_nothing(photos, whole, tmp_path, monkeypatch, saves):
+    """Five epochs in two phases make seven saves: one an epoch and one a phase's end."""
+    undisturbed, history = whole
+    write, count = checkpoint.save, 0
+
+    def killed_after(path, state):
+        nonlocal count
+        write(path, state)
+        count += 1
+        if count == saves:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save", killed_after)
+        with pytest.raises(Killed):
+            run(photos, tmp_path / "killed")
+    lines = []
+    resumed, rows = run(photos, tmp_path / "killed", say=lines.append)
+    assert any("resuming" in line for line in lines)
+    assert classifiers.fingerprint(resumed.model) == classifiers.fingerprint(undisturbed.model)
+    assert [row["val_loss"] for row in rows] == [row["val_loss"] for row in history]
+
+
+def test_batch_norm_holds_its_statistics(photos, tmp_path):
+    phase = Phase("everything", thaw="all", epochs=2, rate=1e-2, batch=8)
+    built, _ = run(photos, tmp_path, Config.tiny(phases=(phase,)))
+    fresh = classifiers.build(CLASSES, size=32, backbone="miniature", head=(16, 8))
+    for name in ("conv2_bn", "conv4_bn", "conv5_bn"):
+        for ours, start in zip(
+            built.model.get_layer(name).get_weights(),
+            fresh.model.get_layer(name).get_weights(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, start)
+    moved = built.model.get_layer("conv2_conv").get_weights()[0]
+    assert not np.array_equal(moved, fresh.model.get_layer("conv2_conv").get_weights()[0])
+
+
+def test_early_stopping_returns_to_the_best_epoch(photos, tmp_path):
+    phase = Phase("head", thaw="head", epochs=60, rate=0.2, batch=4, patience=2)
+    built, history = run(photos, tmp_path, Config.tiny(phases=(phase,), label_smoothing=0.0))
+    losses = [row["val_loss"] for row in history]
+    best = int(np.argmin(losses))
+    assert len(history) == best + 3 < 60
+    pixels, labels = photos
+    outputs = built.model.predict_on_batch(pixels[45:])
+    picked = np.clip(outputs[np.arange(15), labels[45:]], 1e-7, 1)
+    assert -np.log(picked).mean() == pytest.approx(losses[best], abs=2e-3)
+
+
+def test_classes_weigh_the_same_when_they_are_unbalanced():
+    labels = np.array([0] * 30 + [1] * 10)
+    samples = Samples(labels, np.arange(40), np.arange(0), 2)
+    np.testing.assert_allclose(samples.class_weights(), [40 / 60, 40 / 20])
+    even = Samples(labels, np.r_[0:12, 30:40], np.arange(0), 2)
+    np.testing.assert_array_equal(even.class_weights(), [1, 1])
+
+
+def test_phases_must_not_narrow(photos, tmp_path):
+    head, stage = Config.tiny().phases
+    with pytest.raises(InputError, match="head, stage, all"):
+        run(photos, tmp_path, Config.tiny(phases=(stage, head)))
+
+
+def test_an_infinite_loss_stops_and_keeps_the_last_finite_checkpoint(photos, tmp_path):
+    run(photos, tmp_path)
+    before = (tmp_path / "run.npz").read_bytes()
+
+    # the same checkpoint and one phase more, in which the loss is not a number
+    config = Config.tiny(label_smoothing=float("nan"))
+    longer = replace(config, phases=(*config.phases, replace(config.phases[1], thaw="all")))
+    with pytest.raises(InputError, match="Lower the learning rate"):
+        run(photos, tmp_path, longer)
+    assert (tmp_path / "run.npz").read_bytes() == before
+
+
+def test_a_checkpoint_that_cannot_be_read_is_none(tmp_path):
+    path = tmp_path / "run.npz"
+    assert checkpoint.load(path) is None
+    path.write_bytes(b"PK\x03\x04 cut short")
+    assert checkpoint.load(path) is None
+
+
+def test_training_needs_no_tensorflow_by_name():
+    """train/ and model/ use Keras alone, so that another backend can run them."""
+    code = (
+        "import ast, pathlib, flowers.train as t, flowers.model as m\n"
+        "for package in (t, m):\n"
+        "    for path in pathlib.Path(package.__file__).parent.glob('*.py'):\n"
+        "        if path.name == 'device.py': continue\n"
+        "        assert 'import tensorflow' not in path.read_text(), path\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
