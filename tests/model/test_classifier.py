@@ -54,7 +54,7 @@ def test_scales_as_keras_preprocesses(resnet50):
 
 @pytest.mark.parametrize("thaw", ["head", "stage"])
 def test_trunk_and_tail_make_the_whole(resnet50, thaw):
-    trunk, tail = resnet50.split(thaw)
+    trunk, tail = resnet50.trunk(thaw), resnet50.tail(thaw)
     whole = resnet50.model.predict_on_batch(PHOTOS)
     np.testing.assert_allclose(
         tail.predict_on_batch(trunk.predict_on_batch(PHOTOS)), whole, atol=1e-6
@@ -62,11 +62,25 @@ def test_trunk_and_tail_make_the_whole(resnet50, thaw):
     np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-5)
 
 
+def test_keeps_a_quarter_of_the_features_that_the_last_stage_never_reads(resnet50):
+    assert resnet50.model.get_layer("conv4_block6_out").output.shape == (None, 4, 4, 1024)
+    assert resnet50.trunk("stage").output.shape == (None, 2, 2, 1024)
+
+
+def test_absorbs_what_a_tail_learned():
+    built = classifiers.build(5, size=64)
+    tail = built.tail("stage")
+    tail.set_weights([weight + 0.01 for weight in tail.get_weights()])
+    wanted = tail.predict_on_batch(built.trunk("stage").predict_on_batch(PHOTOS))
+    assert np.abs(built.model.predict_on_batch(PHOTOS) - wanted).max() > 1e-4
+    built.absorb(tail)
+    np.testing.assert_allclose(built.model.predict_on_batch(PHOTOS), wanted, atol=1e-6)
+
+
 def test_thaws_what_is_asked_and_never_batch_norm(resnet50):
     learning = {}
     for part in ("head", "stage", "all"):
-        classifiers.thaw(resnet50, part)
-        learning[part] = {w.path for w in resnet50.model.trainable_weights}
+        learning[part] = {w.path for w in resnet50.tail(part).trainable_weights}
         assert not any("_bn" in path for path in learning[part])
     assert len(learning["head"]) == 8
     assert learning["head"] < learning["stage"] < learning["all"]

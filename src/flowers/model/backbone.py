@@ -22,12 +22,14 @@ class Backbone:
 
     `build` takes raw photos (`[B, size, size, 3]`, RGB, 0-255) and a path to weights or None,
     and returns the feature map (`[B, h, w, channels]`). `cut` names the layer that feeds the
-    last stage.
+    last stage; `strided` the layers that read it through 1x1 convolutions of stride 2, where
+    nothing else reads it.
     """
 
     name: str
     build: Callable[[keras.KerasTensor, Path | None], keras.KerasTensor]
     cut: str
+    strided: tuple[str, ...]
     smallest: int  # px: the smallest photo it takes
 
 
@@ -39,9 +41,10 @@ def find(name: str) -> Backbone:
     """
     match name:
         case "resnet50":
-            return Backbone(name, _resnet50, cut="conv4_block6_out", smallest=32)
+            first = ("conv5_block1_0_conv", "conv5_block1_1_conv")
+            return Backbone(name, _resnet50, cut="conv4_block6_out", strided=first, smallest=32)
         case "miniature":
-            return Backbone(name, _miniature, cut="conv4_out", smallest=16)
+            return Backbone(name, _miniature, cut="conv4_out", strided=(), smallest=16)
     raise InputError(
         "a backbone called resnet50 or miniature", repr(name), "Choose one with --backbone."
     )

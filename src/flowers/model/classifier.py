@@ -11,40 +11,86 @@ from keras import layers
 
 from flowers.errors import InputError
 from flowers.model import backbone as backbones
+from flowers.model.backbone import Backbone
 
 POOL = "pool"  # the layer whose output the dense head reads
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model from photos to probabilities, and the layer where its last stage begins.
+    """A model from photos to probabilities that can be cut where its last stage begins.
 
     `model` maps raw RGB `[B, size, size, 3]`, 0-255, to `[B, classes]`, float32, rows sum to 1.
     """
 
     model: keras.Model
-    cut: str
+    backbone: Backbone
 
-    def split(self, thaw: str) -> tuple[keras.Model | None, keras.Model]:
-        """The model as (trunk, tail), sharing its weights: the tail learns, the trunk does not.
+    def trunk(self, thaw: str) -> keras.Model | None:
+        """The part before what learns: its output is a constant of the photo.
 
         Args:
             thaw: "head" cuts after the pooling, "stage" before the last stage, "all" nowhere
-                (the trunk is None).
+                (None). Before a stage that begins with 1x1 convolutions of stride 2, only every
+                second row and column is ever read, so only these are put out: a quarter.
         """
         if thaw == "all":
-            return None, self.model
-        feature = self.model.get_layer(POOL if thaw == "head" else self.cut).output
-        return (
-            keras.Model(self.model.input, feature, name="trunk"),
-            keras.Model(feature, self.model.output, name="tail"),
-        )
+            return None
+        if thaw == "head":
+            feature = self.model.get_layer(POOL).output
+        else:
+            feature = self.model.get_layer(self.backbone.cut).output
+            if self.backbone.strided:
+                feature = feature[:, ::2, ::2]
+        return keras.Model(self.model.input, feature, name="trunk")
+
+    def tail(self, thaw: str) -> keras.Model:
+        """The part that learns, from the trunk's output on; BatchNorm in it is held.
+
+        `trainable = False` on each BatchNormalization is the only way that holds its moving
+        statistics in `fit` (keras-team/keras#20285). Compile it afterwards. What it learned
+        reaches the model through `absorb`.
+        """
+        if thaw == "all":
+            tail = self.model
+        elif thaw == "stage" and self.backbone.strided:
+            tail = self._compact_tail()
+        else:
+            layer = self.model.get_layer(POOL if thaw == "head" else self.backbone.cut)
+            tail = keras.Model(layer.output, self.model.output, name="tail")
+        for layer in tail.layers:
+            layer.trainable = not isinstance(layer, layers.BatchNormalization)
+        return tail
 
     def between(self) -> keras.Model:
-        """The last stage alone: from the feature map at the cut to the pooled features."""
-        return keras.Model(
-            self.model.get_layer(self.cut).output, self.model.get_layer(POOL).output, name="stage"
-        )
+        """The last stage alone: from the output of `trunk("stage")` to the pooled features."""
+        if self.backbone.strided:
+            tail = self._compact_tail()
+            return keras.Model(tail.input, tail.get_layer(POOL).output, name="stage")
+        cut, pool = (self.model.get_layer(name).output for name in (self.backbone.cut, POOL))
+        return keras.Model(cut, pool, name="stage")
+
+    def absorb(self, tail: keras.Model) -> None:
+        """Copies the weights of a tail into the model, layer by layer."""
+        for layer in tail.layers:
+            if layer.weights:
+                self.model.get_layer(layer.name).set_weights(layer.get_weights())
+
+    def _compact_tail(self) -> keras.Model:
+        """A copy of the tail that reads every second row and column at stride 1: equal outputs."""
+        cut = self.model.get_layer(self.backbone.cut).output
+        tail = keras.Model(cut, self.model.output)
+
+        def copy(layer: layers.Layer) -> layers.Layer:
+            settings = layer.get_config()
+            if layer.name in self.backbone.strided:
+                settings["strides"] = (1, 1)
+            return type(layer).from_config(settings)
+
+        reduced = keras.Input(cut[:, ::2, ::2].shape[1:], dtype=cut.dtype)
+        compact = keras.models.clone_model(tail, input_tensors=reduced, clone_function=copy)
+        compact.set_weights(tail.get_weights())
+        return compact
 
 
 def build(
@@ -96,20 +142,7 @@ def build(
         )(x)
     finally:
         keras.config.set_dtype_policy(before)
-    return Classifier(keras.Model(photos, probabilities, name="flowers"), found.cut)
-
-
-def thaw(classifier: Classifier, part: str) -> None:
-    """Lets `part` of the model learn and holds the rest; BatchNorm is always held.
-
-    `trainable = False` on each BatchNormalization is the only way that holds its moving
-    statistics in `fit` (keras-team/keras#20285); the model must be compiled afterwards.
-    """
-    _, tail = classifier.split(part)
-    learning = {id(layer) for layer in tail.layers}
-    for layer in classifier.model.layers:
-        held = isinstance(layer, layers.BatchNormalization)
-        layer.trainable = id(layer) in learning and not held
+    return Classifier(keras.Model(photos, probabilities, name="flowers"), found)
 
 
 def fingerprint(model: keras.Model) -> str:

@@ -71,7 +71,7 @@ class Inputs:
 
     def _stage_features(self) -> list[Features]:
         """Feature maps at the cut, one store a view."""
-        trunk, _ = self.classifier.split("stage")
+        trunk = self.classifier.trunk("stage")
         stores = [
             features.compute(
                 trunk,
@@ -92,10 +92,10 @@ class Inputs:
         if any(phase.thaw == "stage" for phase in self.config.phases):
             between = self.classifier.between()
             stores = self._stage_features()
-            key = f"{self._key(self.classifier.split('stage')[0])} {fingerprint(between)}"
+            key = f"{self._key(self.classifier.trunk('stage'))} {fingerprint(between)}"
             source = [(between, store.read) for store in stores]
         else:
-            trunk, _ = self.classifier.split("head")
+            trunk = self.classifier.trunk("head")
             key = self._key(trunk)
             source = [
                 (trunk, lambda photos, view=view: self.photos(photos, view))

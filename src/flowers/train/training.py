@@ -13,7 +13,6 @@ import numpy as np
 
 from flowers.config import THAW, Config, Phase
 from flowers.errors import InputError
-from flowers.model import classifier as classifiers
 from flowers.model.classifier import Classifier
 from flowers.progress import progress
 from flowers.train import checkpoint
@@ -88,10 +87,10 @@ def train(
 def _run(classifier, number, samples, config, reader, state, saved, say) -> None:
     """One phase: `state` goes in as it was saved and comes out ended."""
     phase: Phase = config.phases[number]
-    _, tail = classifier.split(phase.thaw)
-    classifiers.thaw(classifier, phase.thaw)
+    tail = classifier.tail(phase.thaw)
     if state.done:
         tail.set_weights(state.best)
+        classifier.absorb(tail)
         return
     read = reader(phase)
     batches, validation = _batches(phase, number, samples, config, read, state.epoch)
@@ -119,6 +118,7 @@ def _run(classifier, number, samples, config, reader, state, saved, say) -> None
                 verbose=0,
             )
     tail.set_weights(state.best)
+    classifier.absorb(tail)
     state.done = True
     checkpoint.save(saved, state)
     best = next(
