@@ -1,6 +1,7 @@
 """From files to arrays: read, catalogue, split, cache and augment photos.
 
     photos        reads ONE photo safely; nothing else in the project opens one
+    colours       any stored form of a photo as 8-bit sRGB
     listing       what lies in a folder of class folders
     parallel      one function over many photos on all cores
     duplicates    finds photos that are the same or look it

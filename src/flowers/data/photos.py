@@ -9,9 +9,10 @@ import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowers.config import PhotoLimits
+from flowers.data.colours import to_rgb
 from flowers.errors import InputError, PhotoError, WorldError
 
 if TYPE_CHECKING:  # numpy and Pillow cost 0.1 s to import: `flowers --help` does not wait for them
@@ -23,7 +24,7 @@ LIMITS = PhotoLimits()
 # A progressive JPEG has about ten scans. Each costs a pass over the whole photo, so that a small
 # file with thousands of them would take minutes.
 _MOST_SCANS = 100
-_STRIP = 2_000_000  # px converted at a time, so that a large photo never exists twice
+_WEBP = 3 / 8  # of the pixel limit: Pillow holds a WebP four times over while it decodes
 _THUMBNAIL = 64  # px: enough to tell copies from photos of the same flower
 
 _SIGNATURES = (  # how files that are no photos begin, for the error message
@@ -101,7 +102,7 @@ def inspect(path: str | Path, limits: PhotoLimits = LIMITS) -> PhotoFacts:
         PhotoError, InputError, WorldError: as `read` does.
     """
     content, name = _content(path, limits)
-    image, kind, (width, height) = _decode(content, name, _THUMBNAIL, limits)
+    image, (width, height), kind = _decode(content, name, _THUMBNAIL, limits)
     import numpy as np
 
     return PhotoFacts(
@@ -168,9 +169,9 @@ def _content(source: str | Path | bytes, limits: PhotoLimits) -> tuple[bytes, st
 
 def _decode(
     content: bytes, name: str, size: int | None, limits: PhotoLimits
-) -> tuple[Image.Image, str, tuple[int, int]]:
-    """Decodes to an RGB image; also the format and the upright (width, height) of the file."""
-    from PIL import Image, UnidentifiedImageError
+) -> tuple[Image.Image, tuple[int, int], str]:
+    """Decodes to an RGB image; also the file's upright (width, height) and its format."""
+    from PIL import Image
 
     # What Pillow warns of (odd tags, large photos) is decided here, by limits and by decoding.
     quiet = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
@@ -180,38 +181,48 @@ def _decode(
     if kind is None or kind not in limits.formats:
         raise _refusal(name, f"a {kind} photo" if kind else _nature(content), limits)
     try:
+        if kind == "PNG":  # Pillow compares a PNG's checksums only when asked
+            with Image.open(io.BytesIO(content), formats=limits.formats) as image:
+                image.verify()
         with Image.open(io.BytesIO(content), formats=limits.formats) as image:
-            _check_size(image.size, name, limits)
-            own = image.size
-            if size is not None:
-                image.draft(None, (2 * size, 2 * size))  # JPEG: decodes at 1/2, 1/4 or 1/8
-            image.load()
-            turn = _TURNS.get(_orientation(image))
-            if turn in _SIDEWAYS:
-                own = own[::-1]
-            rgb = _rgb(image, size)
-            rgb = rgb if turn is None else rgb.transpose(turn)
-            if size is not None and rgb.size != (size, size):
-                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
-            return rgb, image.format or kind, own
+            if reason := _unfit(image.size, kind, limits):
+                raise _refusal(name, reason, limits)
+            return *_upright(image, size), image.format or kind
     except PhotoError:
         raise
-    except (UnidentifiedImageError, SyntaxError) as error:
-        raise _refusal(name, f"a damaged {kind} photo", limits) from error
-    except Image.DecompressionBombError as error:
-        raise _refusal(name, f"a photo of more than {_millions(limits)} Mpx", limits) from error
     except Exception as error:  # Pillow raises what it likes on damaged content
-        raise _refusal(name, f"a {_damage(error)} {kind} photo", limits) from error
+        raise _refusal(name, _damage(error, kind, limits), limits) from error
 
 
-def _check_size(size: tuple[int, int], name: str, limits: PhotoLimits) -> None:
-    """Decides by the header, before anything is decoded."""
+def _unfit(size: tuple[int, int], kind: str, limits: PhotoLimits) -> str:
+    """Why a photo of this (width, height) is not decoded; "" when it is."""
     width, height = size
-    if width * height > limits.pixels:
-        raise _refusal(name, f"a photo of more than {_millions(limits)} Mpx", limits)
+    most = limits.pixels * (_WEBP if kind == "WEBP" else 1)
+    if width * height > most:
+        return f"a {kind} photo of more than {most / 1e6:.4g} Mpx"
     if min(size) < limits.smallest_side:
-        reason = f"a photo smaller than {limits.smallest_side} px ({width} x {height})"
-        raise _refusal(name, reason, limits)
+        return f"a photo smaller than {limits.smallest_side} px ({width} x {height})"
+    return ""
+
+
+def _upright(image: Image.Image, size: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """Decodes an opened image: RGB, upright, size x size; also its own upright (width, height)."""
+    from PIL import Image
+
+    width, height = image.size
+    if size is not None:
+        # A JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves twice the size. Less than twice
+        # would be faster and visibly coarser (2.9 grey levels off on average instead of 0.7).
+        image.draft(None, (2 * size, 2 * size))
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    if turn in _SIDEWAYS:
+        width, height = height, width
+    rgb = to_rgb(image, size)
+    rgb = rgb if turn is None else rgb.transpose(turn)
+    if size is not None and rgb.size != (size, size):
+        rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+    return rgb, (width, height)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -222,91 +233,6 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _rgb(image: Image.Image, size: int | None) -> Image.Image:
-    """A decoded image as RGB; shrunk by a whole factor to no less than twice `size`.
-
-    Shrinking and converting go strip by strip: a large photo with an alpha channel or a colour
-    profile never exists a second time.
-    """
-    from PIL import Image
-
-    width, height = image.size
-    across, down = (1, 1) if size is None else (max(1, n // (2 * size)) for n in image.size)
-    if image.mode in ("I", "F"):
-        image, across, down = _spread(image.reduce((across, down))), 1, 1
-        width, height = image.size
-    profile = _profile(image)
-    plain = image.mode == "RGB" and not profile and not image.has_transparency_data
-    rows = max(1, _STRIP // (width * down)) * down
-    if plain or height <= rows:
-        rgb = image if plain else _convert(image, profile)
-        return rgb.reduce((across, down)) if max(across, down) > 1 else rgb
-    canvas = Image.new("RGB", (-(-width // across), -(-height // down)))
-    for top in range(0, height, rows):
-        strip = image.crop((0, top, width, min(top + rows, height)))
-        canvas.paste(_convert(strip, profile).reduce((across, down)), (0, top // down))
-    return canvas
-
-
-def _convert(image: Image.Image, profile: tuple[str, Any] | None) -> Image.Image:
-    """One strip in any 8- or 16-bit mode as opaque sRGB; transparency shows white."""
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):
-        import numpy as np
-
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.has_transparency_data:
-        colours = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
-        image = image.convert("RGB")
-    if profile is None:
-        return image.convert("RGB")
-    from PIL import ImageCms
-
-    mode, transform = profile
-    return ImageCms.applyTransform(image.convert(mode), transform)
-
-
-def _spread(image: Image.Image) -> Image.Image:
-    """Integer or float samples as 8-bit grey: 0-1, 0-255 and 0-65,535 keep their meaning."""
-    import numpy as np
-    from PIL import Image
-
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 65_535:  # no usual scale: the whole range, from black to white
-        values, top = values - low, max(high - low, 1e-12)
-    else:
-        top = 1 if image.mode == "F" and high <= 1 else 255 if high <= 255 else 65_535
-    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
-
-
-def _profile(image: Image.Image) -> tuple[str, Any] | None:
-    """The mode to convert to and the transform to sRGB of the embedded colour profile, if any.
-
-    A damaged profile, or one for other channels than the photo has, is ignored, as browsers do.
-    """
-    content = image.info.get("icc_profile")
-    if not content:
-        return None
-    try:
-        from PIL import ImageCms
-
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
-        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[profile.profile.xcolor_space.strip()]
-        grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
-        if (mode == "CMYK") != (image.mode == "CMYK") or (mode == "L" and not grey):
-            return None
-        if "sRGB" in ImageCms.getProfileDescription(profile):
-            return None
-        intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-        srgb = ImageCms.createProfile("sRGB")
-        return mode, ImageCms.buildTransform(profile, srgb, mode, "RGB", intent)
-    except Exception:
-        return None
-
-
 def _nature(content: bytes) -> str:
     """What a file is that is no photo, as far as its beginning tells."""
     head = content[:1024]
@@ -314,14 +240,16 @@ def _nature(content: bytes) -> str:
     return next(named, "no photo in a known format")
 
 
-def _damage(error: Exception) -> str:
-    if isinstance(error, EOFError) or "truncated" in str(error) or "not enough" in str(error):
-        return "truncated"
-    return "damaged"
+def _damage(error: Exception, kind: str, limits: PhotoLimits) -> str:
+    from PIL import Image
 
-
-def _millions(limits: PhotoLimits) -> str:
-    return f"{limits.pixels / 1e6:.4g}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"a {kind} photo of more than {limits.pixels / 1e6:.4g} Mpx"
+    if isinstance(error, MemoryError):
+        return f"a {kind} photo that is too large for the memory"
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return f"a truncated {kind} photo"
+    return f"a damaged {kind} photo"
 
 
 def _too_many_bytes(count: int, limits: PhotoLimits) -> str:
