@@ -12,18 +12,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from flowers.errors import PhotoError
-from flowers.judge.page import (
-    Facts,
-    Photo,
-    Photos,
-    Picture,
-    Section,
-    Table,
-    Tile,
-    Words,
-    headline,
-    page,
-)
+from flowers.judge.page import headline, page
+from flowers.judge.parts import Facts, Photo, Photos, Picture, Section, Table, Tile, Words
 from flowers.judge.report import evaluate
 
 HOSTILE = ('<script>alert("x")</script>', '"><img src=x onerror=alert(1)>', "rose\u202egpj.\x07")
@@ -238,6 +228,21 @@ def test_a_class_without_photos_has_a_row_without_figures():
     text = Reader(page(measured, None, {}, noise)).text
     assert "0 photos" in text
     assert text.count("none") >= 3
+
+
+def test_many_classes_keep_a_figure_of_bounded_height_and_a_whole_table():
+    labels = [f"class {number}" for number in range(40)]
+    reader = Reader(page(report(labels, photos=400, skill=3), None, {}, noise))
+    assert "The 24 classes it finds least often" in reader.text
+    assert all(f"{label}10 photos" in reader.text for label in labels)
+    assert "class 0, class 1" in reader.text  # among those with fewer than 30 photos
+    assert "and more: with fewer" in reader.text
+
+
+def test_a_name_of_255_letters_is_shortened():
+    text = Reader(page(report(["a" * 255, "rose"]), None, {}, noise)).text
+    assert "a" * 12 + "…" + "a" * 11 in text
+    assert max(map(len, text.split())) <= 80
 
 
 def test_a_new_measurement_is_a_new_section():

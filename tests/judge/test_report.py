@@ -8,16 +8,14 @@ import sklearn.metrics
 
 from flowers import files
 from flowers.errors import InputError
+from flowers.judge.intervals import Interval, bootstrap, wilson
 from flowers.judge.report import (
     KEPT_MISTAKES,
-    Interval,
     Report,
-    bootstrap,
     confusion_matrix,
     evaluate,
     f1_scores,
     predictions_table,
-    wilson,
 )
 
 LABELS = ("daisy", "dandelion", "rose", "sunflower", "tulip")

@@ -139,7 +139,7 @@ def per_class(
         text = "no photos" if np.isnan(value[row]) else f"{100 * value[row]:.0f}\N{NO-BREAK SPACE}%"
         axes.text(1.02, row, text, va="center", transform=axes.get_yaxis_transform())
     axes.set_yticks(rows, [_label(label, 18) for label in labels])
-    axes.invert_yaxis()
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol="\N{NO-BREAK SPACE}%"))
     axes.set_xlabel(what)
@@ -208,7 +208,7 @@ def class_counts(labels: Sequence[str], counts: Mapping[str, Sequence[int]]) -> 
             f"{total:,.0f}", (total, row), (4, 0), textcoords="offset points", va="center"
         )
     axes.set_yticks(rows, [_label(label, 18) for label in labels])
-    axes.invert_yaxis()
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0, max(left.max(initial=0), 1) * 1.14)
     axes.set_xlabel("photos")
     axes.grid(axis="x", color=FAINT, linewidth=0.8)

@@ -1,8 +1,6 @@
 """One self-contained report.html: the numbers of a Report, its figures and its worst mistakes.
 
-The page is a list of sections, and a section a list of parts: a picture, photos, a table, facts,
-words. Whoever measures something more adds a Section; the template does not change. On a wide
-screen pictures stand to the right of the words, galleries below them; on a phone all is one column.
+What a page is made of stands in judge/parts.py; the template draws it.
 """
 
 from __future__ import annotations
@@ -11,9 +9,7 @@ import base64
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
-from typing import ClassVar
 
 import jinja2
 import matplotlib
@@ -24,9 +20,11 @@ from PIL import Image
 
 from flowers.errors import FlowersError
 from flowers.judge import figures
-from flowers.judge.report import Interval, Report
+from flowers.judge.parts import Facts, Photo, Photos, Picture, Section, Table, Tile, Words
+from flowers.judge.report import ClassScore, Interval, Report
 
 SHOWN_MISTAKES = 12
+SHOWN_CLASSES = 24  # in a figure; the table has them all
 PHOTO_SIDE = 288  # px of a photo on the page: sharp on a phone, about 15 kB
 
 UNKNOWN = (
@@ -36,93 +34,6 @@ UNKNOWN = (
     "whatever it sees, and a high probability does not mean that the photo shows one at all.",
     "Whether every label is right. A photo filed under the wrong name counts as a mistake here.",
 )
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure with what it shows in words, for those who cannot see it."""
-
-    kind: ClassVar[str] = "picture"
-    place: ClassVar[str] = "seen"
-    figure: Figure
-    alt: str
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One photo: uint8 [H, W, 3], or None where it cannot be read; `lines` stand below it."""
-
-    pixels: np.ndarray | None
-    alt: str
-    lines: tuple[str, ...]
-    name: str = ""  # its file
-
-
-@dataclass(frozen=True)
-class Photos:
-    """A gallery that flows into as many columns as there is room for."""
-
-    kind: ClassVar[str] = "photos"
-    place: ClassVar[str] = "across"
-    photos: tuple[Photo, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of texts; a cell that is a pair shows its second text smaller, below the first."""
-
-    kind: ClassVar[str] = "table"
-    place: ClassVar[str] = "said"
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | tuple[str, str], ...], ...]
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Names and values; `command` is set in a typewriter face."""
-
-    kind: ClassVar[str] = "facts"
-    place: ClassVar[str] = "said"
-    facts: tuple[tuple[str, str], ...]
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class Words:
-    """Paragraphs, or the points of a list."""
-
-    kind: ClassVar[str] = "words"
-    place: ClassVar[str] = "said"
-    lines: tuple[str, ...]
-    points: bool = False
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading, one or two plain sentences, and what there is to see.
-
-    Args:
-        anchor: a word for links within the page, unique on it.
-        title: the heading.
-        lead: what the reader should take away, and what any term means.
-        parts: pictures first.
-    """
-
-    anchor: str
-    title: str
-    lead: str
-    parts: tuple[Picture | Photos | Table | Facts | Words, ...]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One number of the strip at the top, with the line that explains it."""
-
-    value: str
-    name: str
-    note: str
 
 
 def page(
@@ -203,7 +114,7 @@ def _tiles(report: Report) -> list[Tile]:
     tiles.append(
         Tile(
             percent(weakest.recall),
-            f"of {figures.printable(weakest.label, 24)}",
+            f"of {_short(weakest.label)}",
             "the class it finds least often",
         )
     )
@@ -231,7 +142,7 @@ def _tiles(report: Report) -> list[Tile]:
 
 def _confusion(report: Report) -> Section:
     shown = report.confused[:6]
-    names = [f"{pair.truth} taken for {pair.predicted}" for pair in shown]
+    names = [f"{_short(pair.truth)} taken for {_short(pair.predicted)}" for pair in shown]
     often = ", ".join(f"{name} {pair.count:,}" for name, pair in zip(names, shown, strict=True))
     lead = (
         "Each row is what the photos show, each column what the model said. Blue is right, orange "
@@ -264,11 +175,11 @@ def _mistakes(report: Report, photo: Callable[[str], np.ndarray]) -> Section:
         except (FlowersError, OSError):
             pixels = None
         lines = (
-            f"said {mistake.predicted}, {percent(mistake.probability)}",
-            f"it is {mistake.truth}",
+            f"said {_short(mistake.predicted)}, {percent(mistake.probability)}",
+            f"it is {_short(mistake.truth)}",
         )
-        alt = f"{mistake.truth}, taken for {mistake.predicted}"
-        photos.append(Photo(pixels, alt, lines, mistake.path))
+        alt = f"{_short(mistake.truth)}, taken for {_short(mistake.predicted)}"
+        photos.append(Photo(pixels, alt, lines, mistake.path, wrong=True))
     return Section("mistakes", "Its surest mistakes", lead, (Photos(tuple(photos)),))
 
 
@@ -301,24 +212,35 @@ def _classes(report: Report) -> Section:
         f1 = "none" if score.f1 is None else f"{score.f1:.2f}"
         if score.f1_interval is not None:
             f1 = (f1, f"{score.f1_interval.low:.2f} to {score.f1_interval.high:.2f}")
-        rows.append(((score.label, f"{score.photos:,} photos"), found, right, f1))
+        rows.append(((_short(score.label), f"{score.photos:,} photos"), found, right, f1))
     lead = (
         "Found (recall): of the photos of a class, how many it named. Trusted (precision): when "
         "it named the class, how often it was right. F1 is high only when both are. The small "
         "figures are 95 % intervals: with few photos they are wide."
     )
+    table = Table(("Class", "Found", "Trusted", "F1"), tuple(rows))
+    return Section("classes", "Class by class", lead, (_found(scores), table))
+
+
+def _found(scores: Sequence[ClassScore]) -> Picture:
+    """The share of each class that was found; of many classes, those found least often."""
+    caption = ""
+    if len(scores) > SHOWN_CLASSES:
+        known = [score for score in scores if score.recall is not None]
+        scores = sorted(known, key=lambda score: score.recall)[:SHOWN_CLASSES]
+        caption = f"The {len(scores)} classes it finds least often."
+    intervals = [score.recall_interval for score in scores]
     figure = figures.per_class(
-        report.labels,
+        [score.label for score in scores],
         [score.recall for score in scores],
-        [score.recall_interval and score.recall_interval.low for score in scores],
-        [score.recall_interval and score.recall_interval.high for score in scores],
+        [interval and interval.low for interval in intervals],
+        [interval and interval.high for interval in intervals],
     )
     alt = "Share found of each class: " + ", ".join(
-        f"{score.label} {'no photos' if score.recall is None else percent(score.recall)}"
+        f"{_short(score.label)} {'no photos' if score.recall is None else percent(score.recall)}"
         for score in scores
     )
-    table = Table(("Class", "Found", "Trusted", "F1"), tuple(rows))
-    return Section("classes", "Class by class", lead, (Picture(figure, alt), table))
+    return Picture(figure, alt, caption)
 
 
 def _measured(report: Report, settings: Mapping[str, object]) -> Section:
@@ -341,15 +263,21 @@ def _measured(report: Report, settings: Mapping[str, object]) -> Section:
 
 
 def _unknown(report: Report, unknown: Sequence[str]) -> Section:
-    few = [score.label for score in report.classes if score.photos < 30]
+    few = [_short(score.label) for score in report.classes if score.photos < 30]
+    names = ", ".join(few[:8]) + (" and more" if few[8:] else "")
     lines = list(unknown)
     if few:
         lines.append(
-            f"How well it knows {', '.join(few)}: with fewer than 30 test photos of a class, its "
-            "figures are rough."
+            f"How well it knows {names}: with fewer than 30 test photos of a class, its figures "
+            "are rough."
         )
     lead = "A test answers only what it asks. It did not ask:"
     return Section("unknown", "What is not known", lead, (Words(tuple(lines), points=True),))
+
+
+def _short(label: str) -> str:
+    """A class's name, at most as long as fits beside a number on a phone."""
+    return figures.printable(label, 24)
 
 
 def _environment() -> jinja2.Environment:

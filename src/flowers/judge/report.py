@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
 from flowers.errors import InputError
+from flowers.judge.intervals import Interval, percentiles, redraw, wilson
 
-CONFIDENCE = 0.95
 KEPT_MISTAKES = 48  # what a page can show; predictions.csv names every one
 KEPT_PAIRS = 10
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A range that holds the true value with the confidence asked for."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -111,66 +102,6 @@ class Report:
             ) from error
 
 
-def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
-    """The score interval of a share: honest for few trials and for shares near 0 and 1.
-
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference",
-    Journal of the American Statistical Association 22, 1927. With no trials it is 0 to 1.
-
-    Raises:
-        InputError: not 0 <= successes <= trials, or confidence not between 0 and 1.
-    """
-    if not 0 <= successes <= trials or not 0 < confidence < 1:
-        raise InputError(
-            "0 <= successes <= trials and a confidence between 0 and 1",
-            f"{successes} of {trials} at {confidence}",
-            "Count again.",
-        )
-    if trials == 0:
-        return Interval(0.0, 1.0)
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share, scale = successes / trials, 1 + z**2 / trials
-    centre = (share + z**2 / (2 * trials)) / scale
-    half = z / scale * (share * (1 - share) / trials + z**2 / (4 * trials**2)) ** 0.5
-    low = 0.0 if successes == 0 else centre - half  # exact at the ends, where rounding is not
-    high = 1.0 if successes == trials else centre + half
-    return Interval(low, high)
-
-
-def bootstrap(
-    statistic: Callable[..., float],
-    *arrays: np.ndarray,
-    seed: int,
-    repeats: int = 1000,
-    confidence: float = CONFIDENCE,
-) -> Interval:
-    """The percentile interval of a statistic over photos drawn again with replacement.
-
-    Source: Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7,
-    1979. Draws on which the statistic is not finite (a class was not drawn) are left out.
-
-    Args:
-        statistic: takes the arrays, each redrawn in the same way, and returns a number.
-        arrays: of equal length, one row a photo.
-        seed: of the draws; the same seed gives the same interval.
-        repeats: how many times to draw.
-        confidence: share of the draws that lie inside the interval.
-
-    Raises:
-        InputError: no arrays, arrays of different length, or a statistic that is not finite on
-            half of the draws.
-    """
-    values = _redrawn(statistic, arrays, seed, repeats)
-    values = values[np.isfinite(values)]
-    if len(values) * 2 < repeats:
-        raise InputError(
-            "a statistic that is a number on most draws",
-            f"{len(values)} of {repeats}",
-            "Measure on more photos, so that every class is drawn.",
-        )
-    return _percentiles(values, confidence)
-
-
 def evaluate(
     truth: np.ndarray,
     probabilities: np.ndarray,
@@ -204,7 +135,7 @@ def evaluate(
         drawn = f1_scores(confusion_matrix(drawn_truth, drawn_predicted, len(labels)))
         return np.append(drawn, np.nanmean(drawn))
 
-    draws = _redrawn(scores, (truth, predicted), seed, 1000)  # [1000, C + 1]; the last is macro
+    draws = redraw(scores, (truth, predicted), seed, 1000)  # [1000, C + 1]; the last is macro
     return Report(
         labels=labels,
         photos=photos,
@@ -214,7 +145,7 @@ def evaluate(
         top2_accuracy=in_two / photos,
         top2_interval=wilson(in_two, photos),
         macro_f1=float(np.nanmean(f1_scores(confusion))),
-        macro_f1_interval=_percentiles(draws[:, -1], CONFIDENCE),
+        macro_f1_interval=percentiles(draws[:, -1]),
         nll=float(-np.log(np.clip(of_truth, 1e-12, 1)).mean()),
         classes=_class_scores(confusion, labels, draws),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
@@ -282,7 +213,7 @@ def _class_scores(
                 recall=correct / photos if photos else None,
                 recall_interval=wilson(correct, photos) if photos else None,
                 f1=float(f1[index]) if known else None,
-                f1_interval=_percentiles(draws[:, index], CONFIDENCE) if known else None,
+                f1_interval=percentiles(draws[:, index]) if known else None,
             )
         )
     return tuple(scores)
@@ -313,28 +244,6 @@ def _mistakes(
         Mistake(paths[i], labels[truth[i]], labels[predicted[i]], float(confidence[i]))
         for i in wrong.tolist()
     )
-
-
-def _redrawn(
-    statistic: Callable, arrays: Sequence[np.ndarray], seed: int, repeats: int
-) -> np.ndarray:
-    """The statistic of `repeats` draws with replacement: float [repeats, ...]."""
-    lengths = {len(array) for array in arrays}
-    if len(lengths) != 1 or 0 in lengths:
-        raise InputError(
-            "arrays of one length, at least 1",
-            f"lengths {sorted(lengths)}",
-            "Pass one row a photo in each.",
-        )
-    random, length = np.random.default_rng(seed), lengths.pop()
-    draws = (random.integers(0, length, length) for _ in range(repeats))
-    return np.array([statistic(*(array[draw] for array in arrays)) for draw in draws])
-
-
-def _percentiles(values: np.ndarray, confidence: float) -> Interval:
-    outside = (1 - confidence) / 2
-    low, high = np.nanquantile(values, [outside, 1 - outside])
-    return Interval(float(low), float(high))
 
 
 def _checked(
