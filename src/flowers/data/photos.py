@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import re
@@ -27,6 +28,7 @@ _MOST_SCANS = 100
 _WEBP = 3 / 8  # of the pixel limit: Pillow holds a WebP four times over while it decodes
 _THUMBNAIL = 64  # px: enough to tell copies from photos of the same flower
 
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _SIGNATURES = (  # how files that are no photos begin, for the error message
     (rb"%PDF", "a PDF document"),
     (rb"PK(\x03\x04|\x05\x06)", "a ZIP archive"),
@@ -139,17 +141,16 @@ def load(path: str | Path, limits: PhotoLimits = LIMITS) -> bytes:
             raise _refusal(str(path), _too_many_bytes(status.st_size, limits), limits)
         with path.open("rb") as file:
             return file.read(limits.bytes + 1)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        reason = "a broken link" if path.is_symlink() else "no such file"
-        raise InputError(f"the photo {path}", reason, "Correct the path.") from error
     except PermissionError as error:
-        raise InputError(
-            f"the photo {path}", "a file that may not be read", "Change its permissions."
-        ) from error
-    except OSError as error:
-        raise WorldError(
-            f"to read {path}", error.strerror or str(error), "Check the disk and try again."
-        ) from error
+        reason, remedy = "a file that may not be read", "Change its permissions."
+        raise InputError(f"the photo {path}", reason, remedy) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        if isinstance(error, OSError) and error.errno not in _NOT_THERE:
+            reason, remedy = error.strerror or str(error), "Check the disk and try again."
+            raise WorldError(f"to read {path}", reason, remedy) from error
+        named = isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ELOOP)
+        reason = "a broken link" if named and path.is_symlink() else "no such file"
+        raise InputError(f"the photo {path}", reason, "Correct the path.") from error
 
 
 def _content(source: str | Path | bytes, limits: PhotoLimits) -> tuple[bytes, str]:
