@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -75,7 +76,9 @@ class Catalogue:
     def save(self, path: str | Path) -> Path:
         """Writes the table as CSV, atomically, with the root as a last column `folder`."""
         table = self.table.assign(folder=str(self.root))
-        return files.write_text(path, table.to_csv(index=False, lineterminator="\n"))
+        # Quoted, since a file name may hold a comma, a quote or a line's end.
+        text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        return files.write_text(path, text)
 
 
 def build(
@@ -139,7 +142,7 @@ def load(path: str | Path, root: str | Path | None = None) -> Catalogue:
         InputError: no such file, not a catalogue, or edited to something inconsistent.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(
             f"the catalogue {path}", "no such file", "Make it with `flowers check`."
@@ -198,15 +201,21 @@ def _inspect(
 ) -> tuple[dict[str, object], duplicates.Look | None]:
     """A photo's row and look; the row says why, where there is no look. A failing disk raises."""
     label, path = found
-    if not path.isprintable() and path != path.encode("utf-8", "replace").decode():
-        path = path.encode("utf-8", "backslashreplace").decode()
-    row = dict.fromkeys(COLUMNS, "") | dict.fromkeys(_NUMBERS, 0) | {"path": path, "label": label}
+    row = dict.fromkeys(COLUMNS, "") | dict.fromkeys(_NUMBERS, 0)
+    row |= {"path": _as_utf8(path), "label": _as_utf8(label)}
+    if row["path"] != path:
+        return row | {"problem": "a name that is not UTF-8"}, None
     try:
         facts = photos.inspect(root / path, limits)
     except InputError as error:
         return row | {"problem": error.received}, None
     known = {"sha256": facts.sha256, "width": facts.width, "height": facts.height}
     return row | known, duplicates.look(facts.thumbnail)
+
+
+def _as_utf8(name: str) -> str:
+    """A file name that can be written down: bytes that are no UTF-8 as backslash and number."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _group(
@@ -243,6 +252,8 @@ def _check_edited(path: str | Path, table: pd.DataFrame) -> None:
         raise _unusable(path, "a photo without a label")
     if table["path"].duplicated().any():
         raise _unusable(path, f"{table.loc[table['path'].duplicated(), 'path'].iloc[0]} twice")
+    if any(PurePosixPath(one).is_absolute() or ".." in one.split("/") for one in table["path"]):
+        raise _unusable(path, "a path that leaves the folder")
     straddling = table[fine].groupby("group")["split"].nunique() > 1
     if straddling.any():
         group = straddling.idxmax()

@@ -26,6 +26,7 @@ LOOK_ALIKE = 0.5  # correlation from which two photos under one label share a gr
 SAME_PHOTO = 0.85  # correlation from which two labels of a pair contradict each other
 
 _DETAIL = 1.5  # px of 64: coarser structure is what all photos of a flower share
+_RIM = 4  # px of 64 at the border, where the filter sees its own reflection and not the photo
 _SHIFT = 6  # px of 64 by which one picture may be moved against the other
 _FAINT = 0.5  # grey levels: weaker detail is noise of the compression
 _PARTNERS = 16  # photos that one is compared with in a band, so that a film is not quadratic
@@ -121,10 +122,11 @@ def _likeness(looks: Sequence[Look], pairs: np.ndarray) -> np.ndarray:
     picked, places = np.unique(pairs, return_inverse=True)
     grey = np.stack([looks[index].grey for index in picked]).astype(np.float32)
     detail = grey - gaussian_filter(grey, (0, _DETAIL, _DETAIL))
+    detail = detail[:, _RIM:-_RIM, _RIM:-_RIM]
     length = np.sqrt((detail**2).sum((1, 2), keepdims=True))
-    detail /= np.maximum(length, _FAINT * grey.shape[1])
+    detail /= np.maximum(length, _FAINT * detail.shape[1])
     spectra = np.fft.rfft2(detail)
     left, right = places.reshape(-1, 2).T
-    correlation = np.fft.irfft2(spectra[left] * np.conj(spectra[right]), s=grey.shape[1:])
+    correlation = np.fft.irfft2(spectra[left] * np.conj(spectra[right]), s=detail.shape[1:])
     near = np.roll(correlation, (_SHIFT, _SHIFT), (1, 2))[:, : 2 * _SHIFT + 1, : 2 * _SHIFT + 1]
     return near.reshape(len(pairs), -1).max(axis=1).astype(np.float32)

@@ -35,7 +35,7 @@ class Findings:
     left_out: tuple[tuple[str, str], ...]  # (path, reason) of broken, tiny and refused photos
     conflicts: tuple[tuple[str, ...], ...]  # the same photo under two labels: paths of each group
     identical: tuple[tuple[str, ...], ...]  # files of equal bytes under one label
-    look_alike: tuple[tuple[str, ...], ...]  # photos that look the same under one label
+    look_alike: tuple[tuple[str, ...], ...]  # different files that look the same, under one label
     empty: tuple[str, ...]  # class folders without a photo
     few: tuple[str, ...]  # classes with 1 to 9 usable photos
     imbalance: float  # largest class to smallest, usable photos; 1 where there are fewer than two
@@ -48,23 +48,23 @@ def findings(catalogue: Catalogue) -> Findings:
     table, usable = catalogue.table, catalogue.usable
     conflicting = table["problem"].str.startswith(CONFLICT)
     broken = table[(table["problem"] != "") & ~conflicting]
-    copies = [group["path"] for _, group in usable.groupby("sha256") if len(group) > 1]
-    families = [group for _, group in usable.groupby("group") if group["sha256"].nunique() > 1]
+    copies = usable[usable["sha256"].duplicated(keep=False)].groupby("sha256")["path"]
+    families = usable.drop_duplicates(["group", "sha256"])
+    families = families[families["group"].duplicated(keep=False)].groupby("group")["path"]
     sizes = usable["label"].value_counts()
     try:
         found = listing.contents(catalogue.root)
     except InputError:
         found = listing.Contents((), (), ())
+    empty = sorted(set(found.classes) - set(table["path"].str.split("/").str[0]))
     return Findings(
         root=catalogue.root,
-        counts=_counts(catalogue, found.classes),
+        counts=_counts(catalogue, empty),
         left_out=tuple(zip(broken["path"], broken["problem"], strict=True)),
-        conflicts=tuple(
-            tuple(group["path"]) for _, group in table[conflicting].groupby("group", sort=False)
-        ),
-        identical=tuple(sorted(tuple(paths) for paths in copies)),
-        look_alike=tuple(sorted(tuple(group["path"]) for group in families)),
-        empty=tuple(sorted(set(found.classes) - set(table["label"]))),
+        conflicts=_tuples(table[conflicting].groupby("group")["path"]),
+        identical=_tuples(copies),
+        look_alike=_tuples(families),
+        empty=tuple(empty),
         few=tuple(sorted(sizes.index[sizes < FEW])),
         imbalance=float(sizes.max() / sizes.min()) if len(sizes) > 1 else 1.0,
         odd=tuple(sorted([*found.others, *_odd(catalogue)])),
@@ -100,10 +100,10 @@ def as_text(result: Findings) -> str:
     return "\n".join(lines)
 
 
-def _counts(catalogue: Catalogue, classes: Iterable[str]) -> pd.DataFrame:
+def _counts(catalogue: Catalogue, empty: list[str]) -> pd.DataFrame:
     counts = pd.crosstab(catalogue.usable["label"], catalogue.usable["split"])
     counts = counts.reindex(columns=list(SPLITS), fill_value=0)
-    counts = counts.reindex(sorted(set(catalogue.table["label"]) | set(classes)))
+    counts = counts.reindex(sorted(set(catalogue.table["label"]) | set(empty)))
     counts.insert(0, "photos", catalogue.table["label"].value_counts())
     counts.insert(1, "usable", catalogue.usable["label"].value_counts())
     counts.columns.name = counts.index.name = None
@@ -132,6 +132,10 @@ def _odd(catalogue: Catalogue) -> list[tuple[str, str]]:
         if other != label:
             remarks.append((label, f"differs from the class {other} in upper and lower case only"))
     return remarks
+
+
+def _tuples(groups: Iterable[tuple[object, pd.Series]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(sorted(tuple(paths) for _, paths in groups))
 
 
 def _obstacle(catalogue: Catalogue) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,23 +34,25 @@ def contents(folder: str | Path) -> Contents:
     so that a circle ends.
 
     Raises:
-        InputError: there is no such folder, or it may not be read.
+        InputError: there is no such folder, or it may not be listed.
     """
     root = require_folder(folder)
     classes, photos, others = [], [], []
-    for entry in _entries(root):
-        if not entry.is_dir():
-            others.append((entry.name, "outside the class folders"))
-        elif entry.is_symlink() and _circular(Path(entry.path), root):
-            others.append((entry.name, "a link in a circle, not followed"))
+    for place in _visible(root):
+        if not place.is_dir():
+            others.append((place.name, "outside the class folders"))
+        elif place.is_symlink() and _circular(place, root):
+            others.append((place.name, "a link in a circle, not followed"))
         else:
-            classes.append(entry.name)
+            classes.append(place.name)
     for label in classes:
-        for entry in _walk(root / label):
-            path = Path(entry.path).relative_to(root).as_posix()
-            if entry.is_dir():
+        for place in _walk(root / label):
+            path = place.relative_to(root).as_posix()
+            if place.is_symlink() and place.is_dir():
                 others.append((path, "a link to a folder, not followed"))
-            elif _meant_as_photo(Path(entry.path)):
+            elif place.is_dir():
+                others.append((path, "a folder that may not be listed"))
+            elif _meant_as_photo(place):
                 photos.append((label, path))
             else:
                 others.append((path, "no photo"))
@@ -75,31 +76,34 @@ def require_folder(folder: str | Path) -> Path:
     return folder.absolute()
 
 
-def _walk(folder: Path) -> Iterator[os.DirEntry]:
-    """Every file below `folder`, and every link to a folder, which is not entered."""
+def _walk(folder: Path) -> Iterator[Path]:
+    """Every file below `folder`, and every folder that is not entered: links, forbidden ones."""
     below = [folder]
     while below:
-        for entry in _entries(below.pop()):
-            if entry.is_dir() and not entry.is_symlink():
-                below.append(Path(entry.path))
+        place = below.pop()
+        try:
+            inside = _visible(place)
+        except InputError:
+            yield place
+            continue
+        for found in inside:
+            if found.is_dir() and not found.is_symlink():
+                below.append(found)
             else:
-                yield entry
+                yield found
 
 
-def _entries(folder: Path) -> list[os.DirEntry]:
+def _visible(folder: Path) -> list[Path]:
     """What lies in one folder, sorted, without hidden files and clutter."""
     try:
-        with os.scandir(folder) as found:
-            seen = [entry for entry in found if entry.name not in _CLUTTER]
+        found = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(
             f"a folder that can be listed at {folder}",
             error.strerror or str(error),
             "Change its permissions, or move it away.",
         ) from error
-    return sorted(
-        (entry for entry in seen if not entry.name.startswith(".")), key=lambda entry: entry.name
-    )
+    return [path for path in found if path.name not in _CLUTTER and path.name[0] != "."]
 
 
 def _circular(link: Path, root: Path) -> bool:
