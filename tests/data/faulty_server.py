@@ -60,6 +60,9 @@ def serve(content: bytes, name: str = "flower_photos.tgz", **options) -> Iterato
             with contextlib.suppress(ConnectionError):
                 answer(self, site, fault)
 
+        def do_HEAD(self) -> None:
+            answer(self, site, Fault())
+
         def log_message(self, *arguments: object) -> None:
             """Keeps the tests quiet."""
 
