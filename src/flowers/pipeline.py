@@ -19,6 +19,7 @@ from flowers.data import catalogue as catalogues
 from flowers.data import photos, pixels, sources
 from flowers.data.catalogue import Catalogue
 from flowers.data.sources import Source
+from flowers.data.splits import SPLITS
 from flowers.errors import InputError, WorldError
 from flowers.judge import page
 from flowers.judge import report as reports
@@ -127,10 +128,10 @@ def prepare(source: str, config: Config, *, data: Path = Path("data"), say: Say 
     listed = catalogues.build(found.folder, seed=config.seed, shares=config.shares)
     catalogues.require_trainable(listed)
     left_out = len(listed.table) - len(listed.usable)
-    counts = ", ".join(f"{len(listed.rows(split)):,} {split}" for split in catalogues.SPLITS)
+    counts = ", ".join(f"{len(listed.rows(split)):,} {split}" for split in SPLITS)
     say(f"catalogue: {counts}; {left_out} left out (see `flowers check {found.folder}`)")
     decoded = pixels.cache(listed, config.size, data / "cache")
-    say(f"pixels: {decoded.nbytes / 1e9:.2f} GB in {data / 'cache'}")
+    say(f"pixels: {files.amount(decoded.nbytes)} in {data / 'cache'}")
     return Photos(found, listed, decoded)
 
 
@@ -177,7 +178,7 @@ def fit(
     )
     samples = Samples(catalogue.label_ids, train, validation, len(catalogue.labels))
     try:
-        history = training.train(built, samples, config, inputs.reader, saved, say)
+        history = training.train(built, samples, config, inputs.feed, saved, say)
     except KeyboardInterrupt:
         raise WorldError(
             "to finish training",
@@ -302,7 +303,7 @@ def _settings(prepared: Photos, trained: Trained, command: str) -> dict[str, obj
     return {
         "command": command,
         "photos": f"{prepared.source.name}: {prepared.source.folder}",
-        "split": {split: len(catalogue.rows(split)) for split in catalogues.SPLITS},
+        "split": {split: len(catalogue.rows(split)) for split in SPLITS},
         "seed": config.seed,
         "size": f"{config.size} px",
         "backbone": config.backbone,

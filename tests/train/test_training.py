@@ -41,7 +41,7 @@ def run(photos, folder, config=None, say=lambda line: None):
     train = np.arange(45)
     inputs = Inputs(built, pixels, "pixels", train, config, folder / "cache", say)
     samples = Samples(labels, train, np.arange(45, 60), CLASSES)
-    history = training.train(built, samples, config, inputs.reader, folder / "run.npz", say)
+    history = training.train(built, samples, config, inputs.feed, folder / "run.npz", say)
     return built, history
 
 

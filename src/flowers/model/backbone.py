@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 from flowers.errors import InputError
+from flowers.model import start
 
 # He et al.'s weights expect blue, green, red minus ImageNet's means (Caffe's form).
 CAFFE_MEANS = (103.939, 116.779, 123.68)
@@ -20,14 +21,14 @@ CAFFE_MEANS = (103.939, 116.779, 123.68)
 class Backbone:
     """How to build a backbone, and where it can be cut.
 
-    `build` takes raw photos (`[B, size, size, 3]`, RGB, 0-255) and a path to weights or None,
-    and returns the feature map (`[B, h, w, channels]`). `cut` names the layer that feeds the
-    last stage; `strided` the layers that read it through 1x1 convolutions of stride 2, where
-    nothing else reads it.
+    `build` takes raw photos (`[B, size, size, 3]`, RGB, 0-255), a path to weights or None, and
+    the seed of a random start, and returns the feature map (`[B, h, w, channels]`). `cut` names
+    the layer that feeds the last stage; `strided` the layers that read it through 1x1
+    convolutions of stride 2, where nothing else reads it.
     """
 
     name: str
-    build: Callable[[keras.KerasTensor, Path | None], keras.KerasTensor]
+    build: Callable[[keras.KerasTensor, Path | None, int], keras.KerasTensor]
     cut: str
     strided: tuple[str, ...]
     smallest: int  # px: the smallest photo it takes
@@ -61,11 +62,13 @@ def caffe_scaling(photos: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Rescaling(1.0, offset=offsets, name="scaling")(blue_green_red)
 
 
-def _resnet50(photos: keras.KerasTensor, weights: Path | None) -> keras.KerasTensor:
+def _resnet50(photos: keras.KerasTensor, weights: Path | None, seed: int) -> keras.KerasTensor:
     """ResNet50 without its top, laid flat into the model so that every layer stays reachable."""
     scaled = caffe_scaling(photos)
     model = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=scaled)
-    if weights is not None:
+    if weights is None:
+        start.structured(model, seed)
+    else:
         load_weights(model, weights)
     return model.output  # [B, size/32, size/32, 2048]
 
@@ -93,7 +96,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
         ) from error
 
 
-def _miniature(photos: keras.KerasTensor, weights: Path | None) -> keras.KerasTensor:
+def _miniature(photos: keras.KerasTensor, weights: Path | None, seed: int) -> keras.KerasTensor:
     """Three small stages with BatchNorm: the engine's logic in milliseconds."""
     if weights is not None:
         raise InputError("no weights for the miniature backbone", str(weights), "Use `none`.")

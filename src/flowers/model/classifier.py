@@ -132,7 +132,7 @@ def build(
     keras.config.set_dtype_policy(precision)
     try:
         photos = keras.Input((size, size, 3), name="photo")  # RGB, 0-255
-        features = found.build(photos, weights)  # [B, h, w, channels]
+        features = found.build(photos, weights, seed)  # [B, h, w, channels]
         x = layers.GlobalAveragePooling2D(name=POOL)(features)  # [B, channels]
         for number, units in enumerate(head, 1):
             x = layers.Dense(units, activation="relu", name=f"dense_{number}")(x)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import keras
 import numpy as np
 
+from flowers import files
 from flowers.config import Config, Phase
 from flowers.data.augment import augment
 from flowers.model.classifier import Classifier, fingerprint
@@ -16,7 +19,34 @@ from flowers.train.batches import ReadViews
 from flowers.train.features import Features
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """What a phase reads, and how it was standardised.
+
+    The head learns from features of mean 0 and deviation 1: with raw ones, large and all
+    positive, it learns far worse (0.55 against 0.80 on painted flowers from a random start).
+
+    mean, deviation: float32 [channels], or None where nothing was changed.
+    """
+
+    read: ReadViews
+    mean: np.ndarray | None = None
+    deviation: np.ndarray | None = None
+
+    def fold(self, tail: keras.Model) -> None:
+        """Moves the standardisation into the tail's first dense layer, in place.
+
+        Afterwards the tail gives for raw features what it gave for standardised ones.
+        """
+        if self.mean is None:
+            return
+        dense = next(layer for layer in tail.layers if isinstance(layer, keras.layers.Dense))
+        kernel, bias = dense.get_weights()  # [channels, units], [units]
+        kernel = kernel / self.deviation[:, None]
+        dense.set_weights([kernel, bias - self.mean @ kernel])
+
+
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """Photos and the features computed from them, for one classifier.
 
@@ -36,14 +66,19 @@ class Inputs:
     folder: Path
     say: Callable[[str], None]
 
-    def reader(self, phase: Phase) -> ReadViews:
-        """The input function of a phase; computes and keeps the features it needs."""
+    def feed(self, phase: Phase) -> Feed:
+        """The input of a phase; computes and keeps the features it needs."""
         if phase.thaw == "all":
-            return lambda photos, views, epoch: self.photos(photos, views + epoch * (views > 0))
+            return Feed(
+                lambda photos, views, epoch: self.photos(photos, views + epoch * (views > 0))
+            )
         if phase.thaw == "stage":
-            stores = self._stage_features()
-            return lambda photos, views, epoch: _by_view(stores, photos, views)
+            stores = self._stage_features
+            return Feed(lambda photos, views, epoch: _by_view(stores, photos, views))
         pooled = self._pooled()
+        learned = pooled[0][1][self.augmented]
+        mean, deviation = learned.mean(axis=0), learned.std(axis=0)
+        deviation = np.maximum(deviation, 1e-3 * deviation.max() + 1e-6)  # dead channels stay quiet
         places = [_places(numbers, len(self.pixels)) for numbers, _ in pooled]
 
         def read(photos: np.ndarray, views: np.ndarray, epoch: int) -> np.ndarray:
@@ -51,9 +86,9 @@ class Inputs:
             for view in np.unique(views):
                 chosen = views == view
                 out[chosen] = pooled[view][1][places[view][photos[chosen]]]
-            return out
+            return (out - mean) / deviation
 
-        return read
+        return Feed(read, mean, deviation)
 
     def photos(self, photos: np.ndarray, views: np.ndarray | int) -> np.ndarray:
         """uint8 [B, size, size, 3]: the photos themselves (view 0) or seeded augmentations."""
@@ -69,6 +104,7 @@ class Inputs:
         """The photo numbers of each view."""
         return [np.arange(len(self.pixels))] + [self.augmented] * (self.config.views - 1)
 
+    @cached_property
     def _stage_features(self) -> list[Features]:
         """Feature maps at the cut, one store a view."""
         trunk = self.classifier.trunk("stage")
@@ -83,15 +119,15 @@ class Inputs:
             )
             for view, numbers in enumerate(self._views())
         ]
-        total = sum(store.bytes for store in stores)
-        self.say(f"features of the frozen part: {total / 1e9:.2f} GB in {self.folder}")
+        total = files.amount(sum(store.bytes for store in stores))
+        self.say(f"features of the frozen part: {total} in {self.folder}")
         return stores
 
     def _pooled(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Per view (photo numbers, pooled features float32 [R, channels]), held in memory."""
         if any(phase.thaw == "stage" for phase in self.config.phases):
             between = self.classifier.between()
-            stores = self._stage_features()
+            stores = self._stage_features
             key = f"{self._key(self.classifier.trunk('stage'))} {fingerprint(between)}"
             source = [(between, store.read) for store in stores]
         else:

@@ -18,6 +18,7 @@ from flowers.progress import progress
 from flowers.train import checkpoint
 from flowers.train.batches import Batches, ReadViews
 from flowers.train.checkpoint import State
+from flowers.train.inputs import Feed
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def train(
     classifier: Classifier,
     samples: Samples,
     config: Config,
-    reader: Callable[[Phase], ReadViews],
+    feed: Callable[[Phase], Feed],
     saved: Path,
     say: Callable[[str], None],
 ) -> list[dict]:
@@ -55,7 +56,7 @@ def train(
         classifier: its weights change.
         samples: the photos.
         config: phases, views, smoothing, seed.
-        reader: gives a phase's input function: features of the frozen part, or photos.
+        feed: gives a phase's input: features of the frozen part, or photos.
         saved: the checkpoint's file; written after every epoch.
         say: receives one line a phase.
 
@@ -80,11 +81,11 @@ def train(
     for number in range(state.phase, len(config.phases)):
         if number > state.phase:
             state = State(phase=number, history=state.history)
-        _run(classifier, number, samples, config, reader, state, saved, say)
+        _run(classifier, number, samples, config, feed, state, saved, say)
     return state.history
 
 
-def _run(classifier, number, samples, config, reader, state, saved, say) -> None:
+def _run(classifier, number, samples, config, feed, state, saved, say) -> None:
     """One phase: `state` goes in as it was saved and comes out ended."""
     phase: Phase = config.phases[number]
     tail = classifier.tail(phase.thaw)
@@ -92,8 +93,8 @@ def _run(classifier, number, samples, config, reader, state, saved, say) -> None
         tail.set_weights(state.best)
         classifier.absorb(tail)
         return
-    read = reader(phase)
-    batches, validation = _batches(phase, number, samples, config, read, state.epoch)
+    source = feed(phase)
+    batches, validation = _batches(phase, number, samples, config, source.read, state.epoch)
     tail.compile(
         optimizer=_optimizer(phase, len(batches), config.weight_decay),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
@@ -118,8 +119,9 @@ def _run(classifier, number, samples, config, reader, state, saved, say) -> None
                 verbose=0,
             )
     tail.set_weights(state.best)
+    source.fold(tail)
     classifier.absorb(tail)
-    state.done = True
+    state.best, state.done = tail.get_weights(), True
     checkpoint.save(saved, state)
     best = next(
         row
