@@ -191,7 +191,7 @@ def predict(photos: tuple[Path, ...], model: Path, as_json: bool) -> None:
     from flowers.data import listing
     from flowers.ship.predictor import Predictor
 
-    paths = [path for photo in photos for path in listing.files(photo)]
+    paths = [path for photo in photos for path in listing.photos_at(photo)]
     with _quiet():
         predictor = Predictor.load(model)
     refused = 0
@@ -216,48 +216,40 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for signal_number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(signal_number, signal.default_int_handler)  # stop as Ctrl-C does
-    debug = "--debug" in sys.argv
     try:
         flowers.main(standalone_mode=False)
-    except (
-        FlowersError,
-        click.ClickException,
-        click.Abort,
-        KeyboardInterrupt,
-        OSError,
-        MemoryError,
-        ImportError,
-    ) as error:
-        if debug:
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in sys.argv:
             raise
-        sys.exit(_explain(error))
+        message, code = _explained(error)
+        _say(message)
+        sys.exit(code)
 
 
-def _explain(error: BaseException) -> int:
-    """Prints one message and returns the exit code."""
-    if isinstance(error, click.ClickException):
-        error.show()
-        return 2
-    if isinstance(error, click.exceptions.Exit):
-        return error.exit_code
-    if isinstance(error, FlowersError):
-        _say(str(error))
-        return error.exit_code
-    if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        _say("Stopped. What was finished is kept; the same command goes on from there.")
-        return 3
-    if isinstance(error, ImportError):
-        wanted = InputError(
-            "every package of this command", str(error), "Install it: pip install 'flowers[train]'."
-        )
-        _say(str(wanted))
-        return 2
-    if isinstance(error, MemoryError):
-        error = WorldError("more memory", "none left", "Close programs, or use a smaller --size.")
-    else:
-        error = WorldError("files that can be read and written", str(error), "Check the disk.")
-    _say(str(error))
-    return 3
+def _explained(error: BaseException) -> tuple[str, int]:
+    """The message and the exit code of an error."""
+    match error:
+        case FlowersError():
+            return str(error), error.exit_code
+        case click.ClickException():
+            usage = (
+                f"\nTry `{error.ctx.command_path} --help`." if getattr(error, "ctx", None) else ""
+            )
+            return error.format_message() + usage, 2
+        case KeyboardInterrupt() | click.Abort():
+            return "Stopped. What was finished is kept; the same command goes on from there.", 3
+        case ImportError():
+            needed = "every package that this command needs"
+            remedy = "Install them: pip install 'flowers[train]'."
+            return str(InputError(needed, str(error), remedy)), 2
+        case MemoryError():
+            remedy = "Close programs, or use a smaller --size."
+            return str(WorldError("enough memory", "none is left", remedy)), 3
+        case OSError():
+            needed = "files that can be read and written"
+            return str(WorldError(needed, str(error), "Check the disk and the path.")), 3
+    kind = type(error).__name__
+    return f"A fault of flowers itself: {kind}: {error}. `flowers --debug ...` shows where.", 1
 
 
 def _say(line: str) -> None:

@@ -155,8 +155,13 @@ def read_json(path: str | os.PathLike) -> object:
 
 def sha256(path: str | os.PathLike) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
+    return digest(path, "sha256")
+
+
+def digest(path: str | os.PathLike, algorithm: str) -> str:
+    """A hash of a file's bytes ("sha256", "md5"), in hexadecimal."""
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def amount(count: float) -> str:

@@ -273,7 +273,7 @@ PLACES = st.sampled_from(["rose", "tulip", "rose/in/side", "x y", "__MACOSX", ".
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(tree=st.lists(st.tuples(PLACES, NAMES, CONTENTS), max_size=14))
 def test_any_tree_is_catalogued_in_one_pass(tmp_path_factory, tree):
@@ -309,7 +309,7 @@ def test_any_tree_is_catalogued_in_one_pass(tmp_path_factory, tree):
 # --- saving and loading -----------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     labels=st.lists(
         st.one_of(

@@ -31,8 +31,8 @@ _OTHERWISE = "or choose another source: `--data mirror`, a folder, or `--data pa
 class KaggleSet:
     """A public data set on Kaggle, pinned to a version so that it works offline once cached.
 
-    Which version is the newest could not be looked up when this was written; 2 is the one that
-    publications cite. A newer one is chosen here and nowhere else.
+    Which version is the newest could not be looked up when this was written. Another one is
+    chosen here and nowhere else.
     """
 
     handle: str = "alxmamaev/flowers-recognition/versions/2"

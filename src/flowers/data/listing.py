@@ -60,6 +60,20 @@ def contents(folder: str | Path) -> Contents:
     return Contents(tuple(classes), tuple(photos), tuple(sorted(others)))
 
 
+def photos_at(place: str | Path) -> list[Path]:
+    """The photos that a path means: itself when it is a file, all below it when it is a folder.
+
+    Raises:
+        InputError: there is nothing at that path, or a folder may not be read.
+    """
+    place = Path(place)
+    if not place.is_dir():
+        if not place.exists():
+            raise InputError(f"a photo or a folder at {place}", "no such file", "Correct it.")
+        return [place]
+    return sorted(path for path in _walk(place) if _meant_as_photo(path))
+
+
 def require_folder(folder: str | Path) -> Path:
     """The folder as an absolute path.
 

@@ -6,8 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowers import files
-from flowers.data import archives, download
+from flowers import download, files
+from flowers.data import archives
 from flowers.errors import InputError, WorldError
 
 

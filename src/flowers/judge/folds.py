@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from flowers.judge.report import Interval
+from flowers.judge.intervals import Interval
 
 
 @dataclass(frozen=True)

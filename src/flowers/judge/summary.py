@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from flowers.judge.folds import Folds
-from flowers.judge.report import Interval, Report
+from flowers.judge.intervals import Interval
+from flowers.judge.report import Report
 
 
 def as_text(report: Report, folds: Folds | None = None) -> str:
@@ -28,7 +29,7 @@ def as_text(report: Report, folds: Folds | None = None) -> str:
     if report.confused:
         lines.append("")
         for pair in report.confused[:3]:
-            lines.append(f"{pair.photos} x {pair.truth} taken for {pair.predicted}")
+            lines.append(f"{pair.count} x {pair.truth} taken for {pair.predicted}")
     return "\n".join(lines)
 
 

@@ -84,8 +84,6 @@ def _imagenet(published: Published) -> Path:
     """The cached file when it is whole, else the download into Keras' own cache."""
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     path = home / "models" / published.url.rsplit("/", 1)[1]
-    if path.is_file() and files.md5(path) == published.md5:
+    if path.is_file() and files.digest(path, "md5") == published.md5:
         return path
-    return download.fetch(
-        published.url, path, checksum=f"md5:{published.md5}", size_limit=published.bytes
-    )
+    return download.fetch(published.url, path, md5=published.md5, size_limit=published.bytes)

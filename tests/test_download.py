@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from faulty_server import Fault, serve
 
-from flowers.data.download import fetch
+from flowers.download import fetch
 from flowers.errors import InputError, WorldError
 
 CONTENT = random.Random(0).randbytes(300_000)
@@ -248,7 +248,7 @@ def test_a_file_with_another_hash_is_replaced(target):
 
 FETCH = textwrap.dedent("""
     import sys
-    from flowers.data.download import fetch
+    from flowers.download import fetch
     fetch(sys.argv[1], sys.argv[2], size_limit=10**8)
 """)
 

@@ -65,7 +65,7 @@ class _Version:
 class _Download:
     url: str
     path: Path
-    sha256: str | None
+    checksum: tuple[str, str] | None  # (algorithm, hexadecimal digits)
     size_limit: int
     timeout: tuple[float, float]
 
@@ -83,6 +83,7 @@ def fetch(
     path: str | os.PathLike,
     *,
     sha256: str | None = None,
+    md5: str | None = None,
     size_limit: int,
     attempts: int = 4,
     backoff: float = 0.5,
@@ -99,6 +100,7 @@ def fetch(
         url: http or https.
         path: the file to make.
         sha256: expected hash in hexadecimal; a file that is there with another hash is replaced.
+        md5: the same for publishers that give no other.
         size_limit: bytes; a longer answer is refused.
         attempts: failures in a row before it gives up; one that brought a megabyte is none.
         backoff: seconds before the first retry; doubled each time, at most 30 s.
@@ -107,9 +109,10 @@ def fetch(
     Raises:
         WorldError: no connection, an answer that is none, too long or wrong, a full disk.
     """
-    download = _Download(url, Path(path), sha256, int(size_limit), timeout)
+    checksum = ("sha256", sha256.lower()) if sha256 else ("md5", md5.lower()) if md5 else None
+    download = _Download(url, Path(path), checksum, int(size_limit), timeout)
     with files.locked(download.path):
-        if download.path.is_file() and _has_hash(download.path, sha256):
+        if download.path.is_file() and _is_whole(download.path, checksum):
             return download.path
         with files.world(download.path):
             _try_often(download, attempts, backoff)
@@ -238,8 +241,10 @@ def _verify(download: _Download, known: _Version) -> None:
         problem = "an empty file came"
     elif _is_page(download.partial) and download.path.suffix not in (".html", ".xml", ".svg"):
         problem = "a web page came in place of the file"
-    elif not _has_hash(download.partial, download.sha256):
-        problem = f"its SHA-256 is {files.sha256(download.partial)} and not {download.sha256}"
+    elif not _is_whole(download.partial, download.checksum):
+        algorithm, digits = download.checksum
+        came = files.digest(download.partial, algorithm)
+        problem = f"its {algorithm} is {came} and not {digits}"
     if problem:
         _discard(download)
         raise _InterruptedError(problem)
@@ -264,8 +269,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _has_hash(path: Path, sha256: str | None) -> bool:
-    return sha256 is None or files.sha256(path) == sha256.lower()
+def _is_whole(path: Path, checksum: tuple[str, str] | None) -> bool:
+    return checksum is None or files.digest(path, checksum[0]) == checksum[1]
 
 
 def _is_page(path: Path) -> bool:

@@ -1,0 +1,164 @@
+"""The command as people use it: what it prints, its exit codes, what a failure leaves."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TINY = ("--backbone", "miniature", "--size", "32", "--phases", "head,stage", "--epochs", "2")
+
+
+@pytest.fixture(scope="module")
+def trained(small_folder, tmp_path_factory):
+    """A folder, with a space and an accent in its name, in which `flowers train` has run."""
+    place = tmp_path_factory.mktemp("un été") / "my photos"
+    shutil.copytree(small_folder, place / "formes géo")
+    command = [Path(sys.executable).with_name("flowers"), "train", "--data", "formes géo", *TINY]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    return place, done
+
+
+def test_help_names_the_commands_and_imports_nothing_heavy(run_flowers):
+    done = run_flowers("--help")
+    assert done.code == 0
+    for name in ("get", "check", "train", "evaluate", "predict"):
+        assert name in done.stdout
+    code = (
+        "import sys; sys.argv = ['flowers', '--help']; from flowers import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'pandas', 'sklearn', 'matplotlib', 'PIL', 'requests'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert loaded.stderr.strip() == "[]"
+
+
+def test_train_ends_with_a_model_a_report_and_a_table(trained):
+    place, done = trained
+    assert done.returncode == 0, done.stderr
+    assert "test accuracy" in done.stdout and "95 % interval" in done.stdout
+    for name in ("flowers.keras", "flowers.json", "flowers/report.html"):
+        assert (place / "models" / name).is_file()
+    assert not list(place.rglob("*.partial*"))
+    assert not list((place / "data" / "cache").glob("run-*.npz"))
+    assert "Traceback" not in done.stderr and "oneDNN" not in done.stderr
+
+
+def test_predict_prints_a_line_or_an_object_a_photo(trained, run_flowers):
+    place, _ = trained
+    photo = next((place / "formes géo" / "circle").iterdir())
+    done = run_flowers("predict", photo, cwd=place)
+    assert done.code == 0 and done.stdout.startswith(f"{photo}: ")
+    done = run_flowers("predict", "--json", "formes géo", cwd=place)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 36 and set(rows[0]["scores"]) == {"circle", "square", "triangle"}
+
+
+def test_predict_names_what_is_no_photo_and_goes_on(trained, run_flowers):
+    place, _ = trained
+    photo = next((place / "formes géo" / "circle").iterdir())
+    done = run_flowers("predict", place / "models" / "flowers.json", photo, cwd=place)
+    assert done.code == 2
+    assert "flowers.json" in done.stderr and done.stdout.startswith(str(photo))
+    done = run_flowers("predict", "nowhere.jpg", cwd=place)
+    assert done.code == 2 and "nowhere.jpg" in done.stderr
+
+
+def test_evaluate_measures_again(trained, run_flowers):
+    place, first = trained
+    done = run_flowers("evaluate", "--data", "formes géo", cwd=place)
+    assert done.code == 0
+    assert done.stdout.splitlines()[0] == first.stdout.splitlines()[0]
+    assert (place / "models" / "flowers-evaluation" / "report.html").is_file()
+
+
+def test_check_lists_all_that_is_wrong(small_folder, tmp_path, run_flowers):
+    folder = tmp_path / "photos"
+    shutil.copytree(small_folder, folder)
+    (folder / "empty class").mkdir()
+    (folder / "circle" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
+    shutil.copy(folder / "circle" / "circle_00.jpg", folder / "square" / "same.jpg")
+    before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))
+    done = run_flowers("check", folder, "--csv", tmp_path / "catalogue.csv")
+    assert done.code == 0, done.stderr
+    for words in ("empty class", "broken.jpg", "same.jpg", "circle_00.jpg"):
+        assert words in done.stdout
+    assert (tmp_path / "catalogue.csv").is_file()
+    assert sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [((), "class"), (("circle",), "two class"), (("circle", "nothing"), "class")],
+    ids=["no class", "one class", "an empty class"],
+)
+def test_train_refuses_fewer_than_two_classes(small_folder, tmp_path, run_flowers, classes, words):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in classes:
+        (folder / name).mkdir()
+        if (small_folder / name).is_dir():
+            shutil.copytree(small_folder / name, folder / name, dirs_exist_ok=True)
+    done = run_flowers("train", "--data", folder, *TINY)
+    assert done.code == 2
+    assert words in done.stderr and "Received" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("train", "--data", "nowhere"), 2),
+        (("train", "--out", "model.h5"), 2),
+        (("train", "--data", "{photos}", "--weights", "nowhere.h5", "--size", "32"), 2),
+        (("train", "--data", "{photos}", "--weights", "imagenet", "--size", "32"), 3),
+        (("train", "--data", "{photos}", "--phases", "tail"), 2),
+        (("train", "--data", "{photos}", "--precision", "int3", *TINY), 2),
+        (("train", "--data", "{photos}", "--out", "{file}/flowers.keras", *TINY), 3),
+        (("train", "--data", "{photos}", "--data-dir", "{file}/cache", *TINY), 3),
+        (("evaluate", "nowhere.keras"), 2),
+        (("nonsense",), 2),
+        (("train", "--epochs", "0"), 2),
+    ],
+)
+def test_refuses_in_words_with_the_right_code(small_folder, tmp_path, run_flowers, arguments, code):
+    (tmp_path / "a file").write_text("where a folder is needed")
+    names = {"photos": small_folder, "file": tmp_path / "a file"}
+    done = run_flowers(*(str(argument).format(**names) for argument in arguments))
+    assert done.code == code, done.stderr
+    assert done.stderr.strip() and "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.keras")) and not list(tmp_path.rglob("*.partial*"))
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_goes_on_where_it_stood(small_folder, tmp_path, run_flowers, stop):
+    arguments = ("train", "--data", small_folder, *TINY[:-1], "400", "--rate", "0.0001")
+    command = [Path(sys.executable).with_name("flowers"), *map(str, arguments)]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    cache = tmp_path / "data" / "cache"
+    deadline = time.monotonic() + 100
+    while not list(cache.glob("run-*.npz")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (-9 if stop == signal.SIGKILL else 3)
+    if stop != signal.SIGKILL:
+        assert "the same command goes on" in errors and "Traceback" not in errors
+    assert len(list(cache.glob("run-*.npz"))) == 1
+    env = os.environ | {"FLOWERS_PROGRESS": "off"}
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env)
+    for line in process.stderr:
+        if "resuming" in line:
+            break
+    else:
+        pytest.fail("the second run did not resume")
+    process.kill()
+    process.communicate()

@@ -1,0 +1,170 @@
+"""The main job on small photos with the miniature backbone: what it leaves, and what it refuses."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flowers import evaluation, files, pipeline
+from flowers.config import Config, Phase
+from flowers.data import photos
+from flowers.errors import InputError
+from flowers.ship.predictor import Predictor
+
+CONFIG = Config.tiny(
+    phases=(
+        Phase("head", thaw="head", epochs=4, rate=0.03, batch=8),
+        Phase("last stage", thaw="stage", epochs=6, rate=0.01, batch=8, patience=6),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def job(small_folder, tmp_path_factory):
+    """One run of the main job, and the lines it said."""
+    folder = tmp_path_factory.mktemp("job")
+    lines = []
+    outcome = pipeline.run(
+        str(small_folder),
+        CONFIG,
+        data=folder / "data",
+        model=folder / "models" / "flowers.keras",
+        say=lines.append,
+        command="flowers train",
+    )
+    return outcome, lines
+
+
+def test_leaves_a_model_a_card_and_a_report(job):
+    outcome, lines = job
+    card = files.read_json(outcome.model.with_suffix(".json"))
+    assert card["labels"] == ["circle", "square", "triangle"]
+    assert card["sha256"] == files.sha256(outcome.model)
+    names = {path.name for path in outcome.folder.iterdir()}
+    assert names == {
+        "report.html",
+        "report.json",
+        "predictions.csv",
+        "history.csv",
+        "catalogue.csv",
+    }
+    html = (outcome.folder / "report.html").read_text("utf-8")
+    assert "photos it had never seen" in html
+    assert "<script" not in html and "http://" not in html.replace("http://www.w3.org", "")
+    said = "\n".join(lines)
+    for word in ("photos:", "catalogue:", "pixels:", "network:", "head:", "last stage:"):
+        assert word in said
+    assert "test accuracy" in outcome.as_text()
+
+
+def test_its_figures_agree_with_one_another(job):
+    outcome, _ = job
+    table = pd.read_csv(outcome.folder / "predictions.csv")
+    catalogue = pd.read_csv(outcome.folder / "catalogue.csv", keep_default_na=False)
+    assert sorted(table["path"]) == sorted(catalogue["path"][catalogue["split"] == "test"])
+    report = json.loads((outcome.folder / "report.json").read_text())
+    assert report["accuracy"] == pytest.approx(table["correct"].mean())
+    assert report["photos"] == len(table) == outcome.report.photos
+    assert outcome.report.accuracy >= 0.6  # three colours; chance is a third
+
+
+def test_a_fresh_process_gives_the_same_probabilities(job, small_folder):
+    outcome, _ = job
+    code = (
+        "import sys, json, pathlib; from flowers.ship.predictor import Predictor\n"
+        "predictor = Predictor.load(sys.argv[1])\n"
+        "pairs = predictor.predict_many(sys.argv[2:])\n"
+        "print(json.dumps([answer.scores for _, answer in pairs]))"
+    )
+    table = pd.read_csv(outcome.folder / "predictions.csv")
+    paths = [str(small_folder / path) for path in table["path"]]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(outcome.model), *paths],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for scores, (_, row) in zip(json.loads(done.stdout), table.iterrows(), strict=True):
+        for label, probability in scores.items():
+            assert probability == pytest.approx(row[f"p_{label}"], abs=1e-5)
+
+
+def test_predicts_from_paths_bytes_and_many(job, small_folder):
+    outcome, _ = job
+    predictor = Predictor.load(outcome.model)
+    path = next((small_folder / "circle").iterdir())
+    one = predictor.predict(path)
+    assert one == predictor.predict(path.read_bytes())
+    assert next(iter(one.scores)) == one.label and sum(one.scores.values()) == pytest.approx(1)
+    bad = outcome.model  # no photo
+    (_, first), (_, refused), (_, last) = predictor.predict_many([path, bad, path])
+    assert first.label == last.label == one.label
+    assert isinstance(refused, photos.PhotoError)
+
+
+def test_evaluates_the_test_photos_again_with_the_same_result(job, small_folder, tmp_path):
+    outcome, _ = job
+    again = evaluation.evaluate(
+        outcome.model, str(small_folder), data=tmp_path, folder=tmp_path / "again", say=lambda _: 0
+    )
+    assert again.report.correct == outcome.report.correct
+    assert again.report.photos == outcome.report.photos
+
+
+def test_evaluates_other_photos_but_none_it_has_seen(job, small_folder, tmp_path):
+    outcome, _ = job
+    other = tmp_path / "other"
+    shutil.copytree(small_folder, other)
+    random = np.random.default_rng(5)
+    from PIL import Image
+
+    for number in range(4):
+        noise = random.integers(0, 256, (40, 40, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(other / "circle" / f"new-{number}.png")
+    again = evaluation.evaluate(
+        outcome.model, str(other), data=tmp_path, folder=tmp_path / "report", say=lambda _: 0
+    )
+    assert again.report.photos == outcome.report.photos + 4
+    seen = pd.read_csv(outcome.folder / "catalogue.csv", keep_default_na=False)
+    train_only = tmp_path / "train only"
+    for path in seen["path"][seen["split"] == "train"]:
+        (train_only / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(small_folder / path, train_only / path)
+    with pytest.raises(InputError, match="not learned from"):
+        evaluation.evaluate(outcome.model, str(train_only), data=tmp_path, say=lambda _: 0)
+    (train_only / "circle").rename(train_only / "ellipse")
+    with pytest.raises(InputError, match="ellipse"):
+        evaluation.evaluate(outcome.model, str(train_only), data=tmp_path, say=lambda _: 0)
+
+
+def test_cross_validates_every_photo_once(small_folder, tmp_path):
+    prepared = pipeline.prepare(str(small_folder), CONFIG, data=tmp_path, say=lambda _: 0)
+    folds = pipeline.cross_validate(prepared, CONFIG, 3, data=tmp_path, say=lambda _: 0)
+    assert len(folds.accuracies) == 3
+    assert folds.interval.low <= folds.mean <= folds.interval.high
+    assert folds.mean == pytest.approx(np.mean(folds.accuracies))
+    with pytest.raises(InputError, match="two folds"):
+        pipeline.cross_validate(prepared, CONFIG, 1, data=tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["another content", "no card", "no model", "other labels"])
+def test_opens_no_model_that_is_not_the_cards(job, tmp_path, damage):
+    model = tmp_path / "flowers.keras"
+    card = tmp_path / "flowers.json"
+    shutil.copy(job[0].model, model)
+    shutil.copy(job[0].model.with_suffix(".json"), card)
+    if damage == "another content":
+        model.write_bytes(model.read_bytes()[:-1] + b"x")
+    elif damage == "no card":
+        card.unlink()
+    elif damage == "no model":
+        model.unlink()
+    else:
+        values = files.read_json(card)
+        files.write_json(card, values | {"labels": ["one", "two"]})
+    with pytest.raises(InputError):
+        Predictor.load(model)
