@@ -22,9 +22,9 @@ if TYPE_CHECKING:  # numpy and Pillow cost 0.1 s to import: `flowers --help` doe
 
 LIMITS = PhotoLimits()
 
-# A progressive JPEG has about ten scans. Each costs a pass over the whole photo, so that a small
-# file with thousands of them would take minutes.
-_MOST_SCANS = 100
+# A progressive JPEG has about ten scans. Each costs a pass over the whole photo, 30 ms at 25 Mpx,
+# so that a small file with thousands of them would take minutes.
+_MOST_SCANS = 50
 _WEBP = 3 / 8  # of the pixel limit: Pillow holds a WebP four times over while it decodes
 _THUMBNAIL = 64  # px: enough to tell copies from photos of the same flower
 
