@@ -14,13 +14,11 @@ import numpy as np
 import pytest
 
 from flowers.errors import InputError
+from flowers.model.blocks import basic_block, convolutional_block, identity_block
 from flowers.model.resnet import (
     CIFAR_DEPTHS,
     RESNET50_STAGES,
-    basic_block,
-    convolutional_block,
     convolutions,
-    identity_block,
     resnet50,
     resnet_cifar,
 )
