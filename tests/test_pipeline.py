@@ -168,3 +168,25 @@ def test_opens_no_model_that_is_not_the_cards(job, tmp_path, damage):
         files.write_json(card, values | {"labels": ["one", "two"]})
     with pytest.raises(InputError):
         Predictor.load(model)
+
+
+def test_the_real_network_goes_the_whole_way(small_folder, tmp_path):
+    """ResNet50 at 64 px, both phases, from its structured random start."""
+    config = Config(
+        size=64,
+        weights="none",
+        views=1,
+        phases=(
+            Phase("head", thaw="head", epochs=20, rate=1e-3, batch=8, patience=20),
+            Phase("last stage", thaw="stage", epochs=1, rate=1e-5, batch=12),
+        ),
+    )
+    outcome = pipeline.run(
+        str(small_folder), config, data=tmp_path, model=tmp_path / "m.keras", say=lambda _: 0
+    )
+    history = pd.read_csv(outcome.folder / "history.csv")
+    head = history[history["phase"] == "head"]
+    assert head["loss"].iloc[-1] < head["loss"].iloc[0]
+    assert head["val_accuracy"].max() > 0.5  # three classes
+    assert list(history["phase"].unique()) == ["head", "last stage"]
+    assert Predictor.load(outcome.model).card.size == 64
