@@ -171,6 +171,7 @@ def fit(
         built,
         prepared.pixels,
         key=f"{catalogue.key()} {config.size}",
+        train=train,
         augmented=train if augmented is None else augmented,
         config=config,
         folder=data / "cache",

@@ -32,14 +32,15 @@ def photos():
     return pixels.astype(np.uint8), labels
 
 
-def run(photos, folder, config=None, say=lambda line: None):
+def run(photos, folder, config=None, say=lambda line: None, augmented=None):
     config = config or Config.tiny()
     pixels, labels = photos
     built = classifiers.build(
         CLASSES, size=32, backbone="miniature", head=config.head, seed=config.seed
     )
     train = np.arange(45)
-    inputs = Inputs(built, pixels, "pixels", train, config, folder / "cache", say)
+    augmented = train if augmented is None else augmented
+    inputs = Inputs(built, pixels, "pixels", train, augmented, config, folder / "cache", say)
     samples = Samples(labels, train, np.arange(45, 60), CLASSES)
     history = training.train(built, samples, config, inputs.feed, folder / "run.npz", say)
     return built, history
@@ -64,6 +65,12 @@ def test_two_runs_give_the_same_numbers(photos, whole, tmp_path):
     assert classifiers.fingerprint(first.model) == classifiers.fingerprint(second.model)
     for row, again in zip(history, repeated, strict=True):
         assert {**row, "seconds": 0} == {**again, "seconds": 0}
+
+
+def test_keeping_views_of_other_photos_changes_nothing(photos, whole, tmp_path):
+    """Folds share one cache; the photos that are not trained on must not leak through it."""
+    (first, _), (second, _) = whole, run(photos, tmp_path, augmented=np.arange(60))
+    assert classifiers.fingerprint(first.model) == classifiers.fingerprint(second.model)
 
 
 def test_another_seed_gives_other_numbers(photos, whole, tmp_path):

@@ -53,6 +53,7 @@ class Inputs:
     classifier: the frozen parts are taken from it before they learn.
     pixels: uint8 [N, size, size, 3], RGB.
     key: the pixels' name; equal keys, equal pixels.
+    train: numbers of the training photos; the only ones that standardise the features.
     augmented: photo numbers that get `config.views` views; every photo has its first.
     folder: of the feature cache.
     say: receives a line about what was computed.
@@ -61,6 +62,7 @@ class Inputs:
     classifier: Classifier
     pixels: np.ndarray
     key: str
+    train: np.ndarray
     augmented: np.ndarray
     config: Config
     folder: Path
@@ -76,7 +78,7 @@ class Inputs:
             stores = self._stage_features
             return Feed(lambda photos, views, epoch: _by_view(stores, photos, views))
         pooled = self._pooled()
-        learned = pooled[0][1][self.augmented]
+        learned = pooled[0][1][self.train]
         mean, deviation = learned.mean(axis=0), learned.std(axis=0)
         deviation = np.maximum(deviation, 1e-3 * deviation.max() + 1e-6)  # dead channels stay quiet
         places = [_places(numbers, len(self.pixels)) for numbers, _ in pooled]
