@@ -6,7 +6,9 @@ are never touched: the decisions are applied to the catalogue in memory.
 
 from __future__ import annotations
 
+import csv
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,29 +52,18 @@ def read(path: str | Path) -> pd.DataFrame:
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        header = text.split("\n", 1)[0]
-        separator = ";" if header.count(";") > header.count(",") else ","
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, sep=separator)
     except FileNotFoundError:
         raise InputError(
             f"the file {path}", "no such file", "Make it with `flowers audit`."
         ) from None
     except UnicodeDecodeError:
         raise _unusable(path, "a text in another encoding", "Save it as CSV UTF-8.") from None
-    except (ValueError, OSError) as error:
-        raise _unusable(path, str(error).strip(), _MAKE_AGAIN) from error
-    table.columns = [str(name).strip() for name in table.columns]
-    missing = [name for name in _NEEDED if name not in table]
-    if missing:
-        raise _unusable(path, f"no column {', '.join(missing)}", _MAKE_AGAIN)
-    if "score" not in table:
-        table["score"] = ""
-    table = table[list(COLUMNS)]
-    for name in _NEEDED:
-        table[name] = table[name].fillna("").str.strip()  # a row cut short has no text at all
+    except OSError as error:
+        raise _unusable(path, error.strerror or str(error), _MAKE_AGAIN) from error
+    table = pd.DataFrame(_lines(path, text), columns=list(COLUMNS), dtype=str)
     table["action"] = table["action"].str.lower()
     # a spreadsheet may have put a decimal comma
-    scores = table["score"].fillna("").str.replace(",", ".", regex=False)
+    scores = table["score"].str.replace(",", ".", regex=False)
     table["score"] = pd.to_numeric(scores, errors="coerce")
     _check(path, table)
     return table
@@ -116,33 +107,61 @@ def apply(
             "Run `flowers audit` again: what you decided before is kept.",
         )
     changed = catalogue.table.copy()
-    changed["label"] = changed["path"].map(moved).fillna(changed["label"])
+    changed["label"] = [
+        moved.get(path, label)
+        for path, label in zip(changed["path"], changed["label"], strict=True)
+    ]
     out = changed["path"].isin(set(table.loc[table["action"] == "remove", "path"]))
     changed.loc[out, "problem"] = REMOVED
     return settle(replace(catalogue, table=changed), seed=seed, shares=shares)
 
 
-def carry_over(fresh: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
+def carry_over(
+    fresh: pd.DataFrame, earlier: pd.DataFrame, known: Mapping[str, str]
+) -> pd.DataFrame:
     """A new audit's table with what a person decided before.
 
-    A decision holds as long as the photo lies in the same class folder. Decided photos come
-    after the open ones, whether they are found again or not.
+    A decision holds as long as the photo lies in the same class folder. Decided photos come after
+    the open ones, whether they are found again or not.
 
     Args:
-        fresh: the columns `COLUMNS`, worst first.
+        fresh: the columns `COLUMNS`, worst first, all undecided.
         earlier: what `read` gives.
+        known: path -> label of every photo in the folder.
     """
-    decided = earlier[earlier["action"] != ""]
-    keys = ["path", "label"]
-    found = fresh.merge(decided[keys], on=keys, how="left", indicator=True)["_merge"]
-    open_ones = fresh[(found == "left_only").to_numpy()]
-    return pd.concat([open_ones, decided], ignore_index=True)[list(COLUMNS)]
+    filed = earlier["path"].map(known)  # NaN for a photo that is gone
+    decided = earlier[(earlier["action"] != "") & (filed == earlier["label"])]
+    still_open = fresh[~fresh["path"].isin(decided["path"])]
+    tables = [part for part in (still_open, decided) if len(part)]
+    return pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else fresh
 
 
 def save(path: str | Path, table: pd.DataFrame) -> Path:
     """Writes the table as CSV, atomically."""
     text = table[list(COLUMNS)].to_csv(index=False, lineterminator="\n", float_format="%.4f")
     return files.write_text(path, text)
+
+
+def _lines(path: str | Path, text: str) -> list[dict[str, str]]:
+    """The table's lines: column -> text, "" where a line is cut short."""
+    header = text.split("\n", 1)[0]
+    separator = ";" if header.count(";") > header.count(",") else ","
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+    names = [name.strip() for name in reader.fieldnames or ()]
+    missing = [name for name in _NEEDED if name not in names]
+    if missing:
+        raise _unusable(path, f"no column {', '.join(missing)}", _MAKE_AGAIN)
+    reader.fieldnames = names
+    lines = []
+    try:
+        for line in reader:
+            if None in line:  # where DictReader puts what no column claims
+                reason = f"more cells than columns in line {reader.line_num}"
+                raise _unusable(path, reason, "Take the last cells out.")
+            lines.append({name: (line.get(name) or "").strip() for name in COLUMNS})
+    except csv.Error as error:
+        raise _unusable(path, f"{error} in line {reader.line_num}", _MAKE_AGAIN) from error
+    return lines
 
 
 def _check(path: str | Path, table: pd.DataFrame) -> None:
