@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import linalg
 
 from flowers.errors import InputError
 
@@ -121,15 +122,34 @@ def fit(features: np.ndarray, paths: Sequence[str], components: int = COMPONENTS
         )
     mean = features.mean(axis=0)
     centred = features - mean
-    # eigenvectors of the covariance: D x D, whatever the number of photos
-    variances, vectors = np.linalg.eigh(centred.T @ centred / len(features))
-    real = int((variances > 1e-7 * max(variances[-1], 0)).sum())  # the rest is rounding
-    if not real:
+    # the largest eigenvectors of the covariance, D x D whatever the number of photos
+    width = features.shape[1]
+    variances, vectors = linalg.eigh(
+        centred.T @ centred / len(features), subset_by_index=[max(width - components, 0), width - 1]
+    )
+    real = variances > 1e-6 * max(variances[-1], 0)  # the rest is rounding
+    if not real.any():
         raise InputError(
             "training photos that differ", "the same features for all", "Check the photos."
         )
-    kept = np.ascontiguousarray(vectors[:, ::-1][:, : min(components, real)])
+    kept = np.ascontiguousarray(vectors[:, real][:, ::-1])
     return Similar(mean, kept, _unit(centred @ kept), tuple(str(path) for path in paths))
+
+
+def agreement(
+    similar: Similar, features: np.ndarray, truth: np.ndarray, labels: np.ndarray, k: int = 5
+) -> float:
+    """How often a photo and those found similar to it show the same class, 0 to 1.
+
+    Args:
+        similar: the training photos.
+        features: float [B, D], of photos that are not among them.
+        truth: int [B], their classes.
+        labels: int [N], the classes of the training photos, in the order of `similar.paths`.
+        k: how many similar photos of each to count.
+    """
+    found, _ = similar.query(features, k)
+    return float((np.asarray(labels)[found] == np.asarray(truth)[:, None]).mean())
 
 
 def _checked(features: np.ndarray, width: int | None) -> np.ndarray:
