@@ -119,10 +119,9 @@ def check(source: str, data: Path, csv: Path | None, seed: int) -> None:
 )
 @click.option(
     "--views",
-    default=DEFAULT.views,
-    show_default=True,
+    default=None,
     type=click.IntRange(1),
-    help="Kept of a training photo: itself and augmented ones.",
+    help="Kept of a training photo: itself and augmented ones.  [default: 2; 3 without weights]",
 )
 @click.option(
     "--precision",

@@ -96,7 +96,8 @@ class Config:
     weights: str = "auto"  # auto | imagenet | none | a path
     head: tuple[int, ...] = (256, 128, 64)  # units of the dense layers, ReLU after each
     dropout: float = 0.2  # after each dense layer
-    views: int = 2  # kept of each training photo: the photo itself and views - 1 augmented ones
+    # kept of each training photo: itself and augmented ones; None: what suits the weights
+    views: int | None = None
     label_smoothing: float = 0.1
     weight_decay: float = 1e-4
     shares: SplitShares = field(default_factory=SplitShares)
