@@ -119,7 +119,7 @@ def photo(path):
 def test_the_page_shows_every_doubt_and_what_to_do(found):
     planted = audit.Planted(flipped=30, found=27, clean=570, accused=12, corrected=25)
     html = audit_page.page(found, photo, planted)
-    assert f"{len(found.issues)} labels look wrong, of 600" in html
+    assert f"{len(found.issues)} labels to look at again, of 600" in html
     for issue in found.issues:
         assert issue.path in html
     assert html.count("<img") == len(found.issues) - 1  # one photo cannot be read
@@ -154,4 +154,4 @@ def test_hostile_names_stay_text():
     html = audit_page.page(one, lambda path: np.zeros((8, 8, 3), np.uint8))
     assert "<script" not in html and "<b>" not in html and "<img src=x" not in html
     assert "over 99\N{NO-BREAK SPACE}%" in html and "under 1\N{NO-BREAK SPACE}%" in html
-    assert "1 label looks wrong, of 12" in html
+    assert "1 label to look at again, of 12" in html

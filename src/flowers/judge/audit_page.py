@@ -67,8 +67,7 @@ def _claim(audit: Audit) -> str:
     count = len(audit.issues)
     if not count:
         return f"No label of {audit.photos:,} photos stands out as wrong"
-    verb = "label looks" if count == 1 else "labels look"
-    return f"{count:,} {verb} wrong, of {audit.photos:,}"
+    return f"{count:,} label{'s' if count > 1 else ''} to look at again, of {audit.photos:,}"
 
 
 def _tiles(audit: Audit, planted: Planted | None) -> list[Tile]:
