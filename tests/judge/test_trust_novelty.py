@@ -54,6 +54,10 @@ def test_the_score_is_the_distance_it_says():
     spread += np.eye(8) * 0.1 * np.trace(spread) / 8
     apart = scaled(features["low"])[:, None] - means
     by_hand = np.einsum("ncd,de,nce->nc", apart, np.linalg.inv(spread), apart).min(axis=1)
+    length = np.linalg.norm(features["low"], axis=1)
+    by_hand = by_hand / np.clip(length, model.contrast.low, model.contrast.high) ** (
+        model.contrast.slope
+    )
     scores = model.score(features)
     np.testing.assert_allclose(scores / scores[0], by_hand / by_hand[0], rtol=1e-4)
 
@@ -75,16 +79,40 @@ def test_directions_beyond_the_width_count_by_their_length():
     )
 
 
-def test_scores_do_not_depend_on_contrast_or_company():
+def test_a_photo_is_judged_by_itself_and_a_blank_one_is_refused():
     model = fitted()
     features, _ = photos(20, 6)
-    scores = model.score(features)
-    doubled = {name: 2 * values for name, values in features.items()}
-    np.testing.assert_allclose(model.score(doubled), scores, rtol=1e-9)
     alone = {name: values[3:4] for name, values in features.items()}
-    np.testing.assert_allclose(model.score(alone), scores[3:4], rtol=1e-9)
-    zeros = {name: np.zeros_like(values) for name, values in features.items()}
-    assert np.isfinite(model.score(zeros)).all() and not model.known(zeros).any()
+    np.testing.assert_allclose(model.score(alone), model.score(features)[3:4], rtol=1e-9)
+    blank = {name: np.zeros_like(values) for name, values in features.items()}
+    assert np.isfinite(model.score(blank)).all() and not model.known(blank).any()
+
+
+def test_strength_beyond_that_of_flowers_changes_nothing_more():
+    model = fitted()
+    features, _ = photos(20, 6)
+    strong, stronger = (
+        model.score({name: factor * values for name, values in features.items()})
+        for factor in (50, 100)
+    )
+    np.testing.assert_allclose(strong, stronger, rtol=1e-9)
+
+
+def test_strong_features_may_lie_farther_out():
+    """Flowers whose noise grows with their strength: the score forgets the strength."""
+    random = np.random.default_rng(0)
+
+    def flowers(count):
+        strength = random.uniform(1, 4, (count, 1))
+        noise = random.normal(scale=0.02, size=(count, 8)) * strength**1.5
+        return {"low": strength * np.abs(1 + noise)}, np.zeros(count, int)
+
+    training, truth = flowers(400)
+    model = novelty.fit(training, truth, flowers(400)[0], 0.95, (Recipe("low", 1.0, 8),))
+    assert 2 < model.contrast.slope < 4  # the squared distance grows with the third power
+    fresh, _ = flowers(400)
+    length, score = np.linalg.norm(fresh["low"], axis=1), model.score(fresh)
+    assert abs(np.corrcoef(np.log(length), np.log(score))[0, 1]) < 0.2
 
 
 def test_the_threshold_is_the_finite_sample_quantile():
@@ -104,6 +132,7 @@ def test_arrays_go_through_a_file_without_pickle():
     features, _ = photos(20, 7)
     np.testing.assert_array_equal(again.score(features), model.score(features))
     assert (again.threshold, again.kept) == (model.threshold, model.kept)
+    assert again.contrast == model.contrast
 
 
 @pytest.mark.parametrize(
@@ -115,6 +144,8 @@ def test_arrays_go_through_a_file_without_pickle():
         ("high.projection", np.full((12, 3), np.nan)),
         ("threshold", np.nan),
         ("threshold", np.array("high")),
+        ("contrast.slope", np.inf),
+        ("contrast.level", np.array("other")),
         ("levels", np.array([], dtype=str)),
         ("levels", np.array(["other"])),
     ],

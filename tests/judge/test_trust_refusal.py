@@ -31,6 +31,8 @@ def test_measure_by_hand():
     assert report.auroc_interval.low <= 13 / 16 <= report.auroc_interval.high
     assert sum(report.flower_counts) == sum(report.other_counts) == 4
     assert len(report.edges) == len(report.flower_counts) + 1
+    below_zero = refusal.measure(-flowers, -2.0, others - 5)
+    assert sum(below_zero.flower_counts) == sum(below_zero.other_counts) == 4
     same = refusal.measure(flowers, 2.0, flowers)
     assert same.auroc == 0.5  # equal scores count half
 

@@ -2,18 +2,17 @@
 
 A probability cannot tell: the probabilities of the classes sum to 1 whatever the photo shows. The
 novelty score looks at the backbone's features instead, and measures how far they lie from those of
-the training photos, in units of how much these vary themselves (Mahalanobis distance to the
-nearest class mean; Lee et al., "A simple unified framework for detecting out-of-distribution
-samples and adversarial attacks", NeurIPS 2018). Directions in which flowers hardly vary count
-most, as in the residual of Wang et al., "ViM", CVPR 2022. Features are scaled to length 1 first,
-since their length says more about contrast than about content. No photo of what is to be refused
-takes part. What else was tried stands in docs/novelty.md.
+the training photos, in units of how much these vary themselves: the Mahalanobis distance to the
+nearest class mean (Lee et al., "A simple unified framework for detecting out-of-distribution
+samples and adversarial attacks", NeurIPS 2018), of features scaled to length 1. Directions in
+which flowers hardly vary count most, as in the residual of Wang et al., "ViM", CVPR 2022. No photo
+of what is to be refused takes part. What else was tried stands in docs/novelty.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -33,7 +32,7 @@ class Recipe:
     shrinkage: float = 0.01  # of the mean variance, added to each direction's: few photos overfit
 
 
-RECIPES = (Recipe("conv4", 1.5, 1024), Recipe("conv5", 0.5, 512))
+RECIPES = (Recipe("conv4", 1.5, 512), Recipe("conv5", 0.5, 512))
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,29 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """How much farther strong features lie from the mean, learned from flowers alone.
+
+    A photo with strong features is farther from the mean than a pale one and no stranger for it:
+    distances are divided by what flowers of its strength have.
+    """
+
+    level: str  # whose features' length stands for their strength
+    slope: float  # of log(distance) on log(length), by least squares over validation flowers
+    low: float  # the shortest and the longest among them: beyond, nothing was learned
+    high: float
+
+    def expected(self, features: np.ndarray) -> np.ndarray:
+        """What a distance is divided by, float64 [N], from this level's features [N, D]."""
+        return np.clip(np.linalg.norm(features, axis=1), self.low, self.high) ** self.slope
+
+
+@dataclass(frozen=True)
 class Novelty:
     """A score of how unlike the training photos a photo is. Fitted by `fit`."""
 
     levels: Mapping[str, Level]
+    contrast: Contrast
     threshold: float  # above it a photo counts as none of the classes
     kept: float  # share of flowers that lie at or below it
 
@@ -91,10 +109,8 @@ class Novelty:
                     f"{checked[name].shape[1]}",
                     "Use the novelty score of this very model, or fit it anew.",
                 )
-        parts = [
-            level.weight * level.distance(checked[name]) for name, level in self.levels.items()
-        ]
-        return np.sum(parts, axis=0)
+        distances = _distances(self.levels, checked)
+        return distances / self.contrast.expected(checked[self.contrast.level])
 
     def known(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
         """Which photos look like one of the classes: bool [N]. Takes what `score` does."""
@@ -107,6 +123,8 @@ class Novelty:
             "threshold": np.float64(self.threshold),
             "kept": np.float64(self.kept),
         }
+        for field in fields(Contrast):
+            arrays[f"contrast.{field.name}"] = np.asarray(getattr(self.contrast, field.name))
         for name, level in self.levels.items():
             for field in fields(level):
                 arrays[f"{name}.{field.name}"] = np.asarray(getattr(level, field.name))
@@ -122,15 +140,19 @@ class Novelty:
         try:
             levels = {str(name): _level(arrays, str(name)) for name in arrays["levels"]}
             threshold, kept = float(arrays["threshold"]), float(arrays["kept"])
-            if not levels or not np.isfinite([threshold, kept]).all():
-                raise ValueError("no level, or a threshold that is no number")
+            slope, low, high = (float(arrays[f"contrast.{n}"]) for n in ("slope", "low", "high"))
+            contrast = Contrast(str(arrays["contrast.level"]), slope, low, high)
+            if contrast.level not in levels:
+                raise ValueError("no level of the contrast")
+            if not np.isfinite([threshold, kept, slope, low, high]).all():
+                raise ValueError("a number that is not finite")
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 "the arrays of a novelty score as `flowers train` writes them",
                 f"some that are missing or do not fit ({error})",
                 "Train again, or bring the file that belongs to this model.",
             ) from error
-        return cls(levels, threshold, kept)
+        return cls(levels, contrast, threshold, kept)
 
 
 def fit(
@@ -148,7 +170,7 @@ def fit(
         validation: the same of photos held out of training.
         kept: share of flowers to let pass: the threshold is the finite-sample quantile, so that a
             new flower passes with at least this chance.
-        recipes: which levels, and how.
+        recipes: which levels, and how; the first one's features also give the contrast.
 
     Raises:
         InputError: fewer than 20 validation photos, or fewer than `kept` needs; a level that is
@@ -174,16 +196,18 @@ def fit(
             f"{held_out}",
             "Add photos, or give validation a larger share.",
         )
-    levels, total = {}, np.zeros(held_out)
+    levels = {}
     for recipe in recipes:
         level = _fit_level(training[recipe.level], truth, recipe)
-        distance = level.distance(validation[recipe.level])
         # each level speaks equally loud: by how much flowers differ in it
-        weight = 1 / max(float(distance.std()), 1e-12)
-        levels[recipe.level], total = (level, weight), total + weight * distance
-    typical = float(np.median(total))
-    scaled = {name: _weighted(level, weight / typical) for name, (level, weight) in levels.items()}
-    return Novelty(scaled, float(np.sort(total)[rank - 1] / typical), kept)
+        spread = float(level.distance(validation[recipe.level]).std())
+        levels[recipe.level] = replace(level, weight=1 / max(spread, 1e-12))
+    distances = _distances(levels, validation)
+    contrast = _fit_contrast(names[0], validation[names[0]], distances)
+    scores = distances / contrast.expected(validation[names[0]])
+    typical = float(np.median(scores))
+    levels = {n: replace(level, weight=level.weight / typical) for n, level in levels.items()}
+    return Novelty(levels, contrast, float(np.sort(scores)[rank - 1] / typical), kept)
 
 
 def scale(features: np.ndarray, power: float) -> np.ndarray:
@@ -215,10 +239,15 @@ def _fit_level(features: np.ndarray, truth: np.ndarray, recipe: Recipe) -> Level
     )
 
 
-def _weighted(level: Level, weight: float) -> Level:
-    return Level(
-        **{field.name: getattr(level, field.name) for field in fields(level)} | {"weight": weight}
-    )
+def _distances(levels: Mapping[str, Level], features: Mapping[str, np.ndarray]) -> np.ndarray:
+    return sum(level.weight * level.distance(features[name]) for name, level in levels.items())
+
+
+def _fit_contrast(name: str, features: np.ndarray, distances: np.ndarray) -> Contrast:
+    lengths = np.maximum(np.linalg.norm(features, axis=1), 1e-12)
+    x, y = np.log(lengths), np.log(np.maximum(distances, 1e-12))
+    slope = float(np.mean((x - x.mean()) * (y - y.mean())) / max(float(x.var()), 1e-12))
+    return Contrast(name, slope, float(lengths.min()), float(lengths.max()))
 
 
 def _checked(features: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str, np.ndarray]:

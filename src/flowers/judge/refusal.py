@@ -92,8 +92,9 @@ def measure(
     kept, accepted = int((flowers <= threshold).sum()), int((others <= threshold).sum())
     scores = np.append(flowers, others)
     strange = np.arange(len(scores)) >= len(flowers)
-    most = max(1.5 * threshold, float(np.quantile(scores, 0.98)))
-    edges = np.linspace(0, most, BARS + 1)
+    least = min(0.0, float(scores.min()))
+    most = max(threshold + 0.5 * abs(threshold), float(np.quantile(scores, 0.98)), least + 1e-6)
+    edges = np.linspace(least, most, BARS + 1)
     counts = [np.histogram(np.minimum(part, most), edges)[0] for part in (flowers, others)]
     return Refusal(
         threshold=float(threshold),
