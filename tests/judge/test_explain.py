@@ -12,7 +12,8 @@ from matplotlib.text import Text
 
 from flowers.errors import InputError
 from flowers.judge import explain, explain_sections, figures_explain, page, report
-from flowers.judge.explain import Explanation
+from flowers.judge.explain import Explanation, Gain
+from flowers.judge.intervals import Interval
 from flowers.judge.similar import fit
 from flowers.model import classifier as classifiers
 
@@ -331,7 +332,7 @@ def test_the_sections_stand_on_the_page(miniature):
     assert [photo.wrong for photo in mistakes] == [True, False] * 2
     assert mistakes[0].lines[0] == f"speaks for {LABELS[said[4]]}"
     assert mistakes[1].lines[0] == f"speaks for {LABELS[truth[4]]}"
-    assert "more than a random order" in looks.parts[-1].lines[0]
+    assert "points more probability than in a random order" in looks.parts[-1].lines[0]
 
     features = np.random.default_rng(2).normal(size=(20, 6))
     training = [LABELS[n % 3] for n in range(20)]
@@ -356,6 +357,13 @@ def test_the_sections_stand_on_the_page(miniature):
     html = page_with([looks, similar])
     assert 'id="looks-at"' in html
     assert 'id="similar"' in html
+
+
+def test_claims_no_more_than_the_interval_allows():
+    same = explain_sections._compared(Gain(0.02, Interval(-0.01, 0.05)), "by chance")
+    assert same.startswith("about as much probability as by chance (95 % interval")
+    worse = explain_sections._compared(Gain(-0.1, Interval(-0.15, -0.05)), "by chance")
+    assert worse.startswith("10.0 points less probability than by chance")
 
 
 def test_looks_at_only_mistakes_and_at_none(miniature):

@@ -11,7 +11,7 @@ import numpy as np
 
 from flowers.errors import FlowersError
 from flowers.judge import explain, figures, figures_explain
-from flowers.judge.explain import Explanation, Faithful
+from flowers.judge.explain import Explanation, Faithful, Gain
 from flowers.judge.page import percent
 from flowers.judge.parts import Photo, Photos, Picture, Section, Table, Words
 from flowers.judge.similar import Similar
@@ -141,7 +141,7 @@ def alike(
             row.append(Photo(there, f"similar: {_short(label)}", lines, wrong=label != name))
         parts.append(Photos(tuple(row)))
     lead = (
-        "Each row begins with a photo it had not seen, followed by the photos it learned from "
+        "Each group begins with a photo it had not seen, followed by the photos it learned from "
         "whose inner description, the features, is most alike: 1 is the same, 0 unrelated. "
         "Orange names are of another class."
     )
@@ -212,21 +212,23 @@ def _believe(measured: Faithful | None, side: Sequence[int]) -> tuple[str, ...]:
         return (warning,)
     lines = []
     for curves, what in (
-        (measured.deletion, "Blurring the hottest places first lowers the probability"),
-        (measured.insertion, "Bringing the hottest places back first raises the probability"),
+        (measured.deletion, "Blurring the hottest places first costs"),
+        (measured.insertion, "Bringing the hottest places back first gains"),
     ):
-        verdicts = []
-        for gain, other in (
-            (curves.over_chance, "a random order"),
-            (curves.over_blob, "going from the middle outwards"),
-        ):
-            clear = gain.interval.low > 0 or gain.interval.high < 0
-            more = ("more" if gain.mean > 0 else "less") if clear else "neither more nor less"
-            low, high = 100 * gain.interval.low, 100 * gain.interval.high
-            size = f"by {100 * abs(gain.mean):.1f} points, 95 % interval {low:.1f} to {high:.1f}"
-            verdicts.append(f"{more} than {other} ({size})")
-        lines.append(f"{what} {' and '.join(verdicts)}.")
+        chance = _compared(curves.over_chance, "in a random order")
+        blob = _compared(curves.over_blob, "from the middle outwards")
+        lines.append(f"{what} {chance}, and {blob}.")
     return (*lines, warning)
+
+
+def _compared(gain: Gain, other: str) -> str:
+    """How much probability more or less than in another order, as far as chance lets one say."""
+    low, high = 100 * gain.interval.low, 100 * gain.interval.high
+    interval = f"(95 % interval of the difference {low:.1f} to {high:.1f})"
+    if low <= 0 <= high:
+        return f"about as much probability as {other} {interval}"
+    more = "more" if gain.mean > 0 else "less"
+    return f"{100 * abs(gain.mean):.1f} points {more} probability than {other} {interval}"
 
 
 def _place(heat: np.ndarray) -> str:

@@ -1,8 +1,8 @@
 """Drawings of heat maps and of similar photos. Takes arrays, returns a Figure; measures nothing.
 
 In an overlay the photo is grey and every colour is heat, so that a red flower is not taken for a
-hot place. The colours are inferno: its lightness rises evenly, so it reads the same with any
-colour vision and in print. Each map is scaled to its own hottest place: colours compare places
+hot place. The colours are inferno: their lightness rises evenly, so they read the same with any
+colour vision. Each map is scaled to its own hottest place: colours compare places
 within one photo, never two photos.
 """
 
@@ -52,8 +52,9 @@ def explanation(
         probability: what the model gave it, 0 to 1.
         strength: see `overlay`.
     """
-    photo_height = WIDTH / 2 * photo.shape[0] / photo.shape[1]
-    figure = _figure(WIDTH, photo_height + 0.75)
+    below = 0.45  # inches for the legend
+    height = WIDTH / 2 * photo.shape[0] / photo.shape[1] + 0.2 + below
+    figure = _figure(WIDTH, height)
     sides = figure.subplots(1, 2)
     name = _label(label, 22)
     captions = (f"{name}, {100 * probability:.0f}\N{NO-BREAK SPACE}%", f"what speaks for {name}")
@@ -63,13 +64,14 @@ def explanation(
         _show(axes, pixels, caption, FAINT)
     # the colours as they look over a photo of medium grey
     levels = np.linspace(0, 1, 256)[None]
-    legend = figure.add_axes((0.53, 0.02, 0.44, 0.05))
+    legend = figure.add_axes((0.53, 0.07 / height, 0.44, 0.14 / height))
     legend.set_in_layout(False)
     legend.imshow(_blend(levels, np.full_like(levels, 0.5), strength), aspect="auto")
     legend.set_axis_off()
-    figure.get_layout_engine().set(rect=(0, 0.13, 1, 0.87))
+    figure.get_layout_engine().set(rect=(0, below / height, 1, 1 - below / height))
     for place, text, side in ((0.53, "nothing", "left"), (0.97, "most in this photo", "right")):
-        figure.text(place, 0.08, text, fontsize=9, color=INK, ha=side).set_in_layout(False)
+        words = figure.text(place, 0.26 / height, text, fontsize=9, color=INK, ha=side)
+        words.set_in_layout(False)
     return figure
 
 
@@ -91,6 +93,7 @@ def faithfulness(measured: Faithful) -> Figure:
     panels[0].yaxis.set_major_formatter(PERCENT)
     panels[1].xaxis.set_major_formatter(PERCENT)
     panels[1].set_xlabel("share of the photo")
+    panels[1].tick_params(axis="x", pad=7)  # clear of the 0 % beside it
     panels[1].set_xlim(0, 1)
     panels[1].set_ylim(0, 1)
     return figure

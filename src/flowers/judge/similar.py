@@ -37,7 +37,7 @@ class Similar:
     def query(self, features: np.ndarray, k: int = 5) -> tuple[np.ndarray, np.ndarray]:
         """The k most similar training photos of each photo, the most similar first.
 
-        The search is exact: a matrix product with all of them, block by block, about 5 ms a
+        The search is exact: a matrix product with all of them, block by block; about 3 ms for a
         photo among 100,000. A photo that is itself among them comes first, with similarity 1.
 
         Args:
@@ -58,12 +58,14 @@ class Similar:
         similarities = np.empty((len(wanted), 0), np.float32)
         for start in range(0, len(self.rows), BLOCK):
             block = wanted @ self.rows[start : start + BLOCK].T  # [B, BLOCK]
-            numbers = np.broadcast_to(np.arange(start, start + block.shape[1]), block.shape)
-            similarities = np.concatenate([similarities, block], axis=1)
-            indices = np.concatenate([indices, numbers], axis=1)
-            best = _largest(similarities, k)
-            similarities = np.take_along_axis(similarities, best, axis=1)
+            near = _largest(block, k)
+            indices = np.concatenate([indices, near + start], axis=1)
+            similarities = np.concatenate(
+                [similarities, np.take_along_axis(block, near, axis=1)], axis=1
+            )
+            best = _largest(similarities, k)  # of the blocks so far
             indices = np.take_along_axis(indices, best, axis=1)
+            similarities = np.take_along_axis(similarities, best, axis=1)
         return indices, np.clip(similarities, -1, 1)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -167,7 +169,7 @@ def _checked(features: np.ndarray, width: int | None) -> np.ndarray:
 def _largest(values: np.ndarray, k: int) -> np.ndarray:
     """int [B, k]: where the largest of each row are, in falling order."""
     if values.shape[1] > k:
-        found = np.argpartition(-values, k - 1, axis=1)[:, :k]
+        found = np.argpartition(values, -k, axis=1)[:, -k:]
     else:
         found = np.broadcast_to(np.arange(values.shape[1]), values.shape)
     falling = np.argsort(-np.take_along_axis(values, found, axis=1), axis=1, kind="stable")
