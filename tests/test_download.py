@@ -13,8 +13,8 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from faulty_server import Fault, serve
 
+from faulty_server import Fault, serve
 from flowers.download import fetch
 from flowers.errors import InputError, WorldError
 

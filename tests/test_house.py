@@ -22,6 +22,7 @@ PACKAGE = Path(flowers.__file__).parent
 FLOORS = (
     ("errors", "progress"),
     ("config", "files"),
+    ("download",),
     ("data", "model"),
     ("train",),
     ("judge",),

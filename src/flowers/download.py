@@ -244,7 +244,8 @@ def _verify(download: _Download, known: _Version) -> None:
     elif not _is_whole(download.partial, download.checksum):
         algorithm, digits = download.checksum
         came = files.digest(download.partial, algorithm)
-        problem = f"its {algorithm} is {came} and not {digits}"
+        name = "SHA-256" if algorithm == "sha256" else algorithm.upper()
+        problem = f"its {name} is {came} and not {digits}"
     if problem:
         _discard(download)
         raise _InterruptedError(problem)
