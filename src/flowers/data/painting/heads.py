@@ -132,7 +132,7 @@ def dandelion(rng) -> list[Surface]:
     )  # fmt: skip
     cup[..., 2] -= 0.26
     return [
-        Surface(xyz, rgb, stripes(1, 0.12)),
+        Surface(xyz[:, 2:], rgb[:, 2:], stripes(1, 0.12)),  # the rest is hidden
         cap(0.6, 0.3, heart * 0.7),
         Surface(cup, tint(rng, cup, green, green * 0.8), under=True),
         cap(0.3, -0.3, green),
