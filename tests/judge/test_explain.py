@@ -35,7 +35,7 @@ def build(name: str) -> keras.Model:
             layer.set_weights([random.normal(0, 0.8, shape) for shape in shapes])
     last = model.get_layer("probabilities")
     kernel, bias = last.get_weights()
-    largest = max(grad_cam(model, photos(name), np.full(5, label)).max() for label in range(3))
+    largest = grad_cam(model, photos(name), np.array([0, 1, 2, 0, 1])).max()
     last.set_weights([kernel / largest, bias])
     return model
 
@@ -48,7 +48,7 @@ def photos(name: str, count: int = 5) -> np.ndarray:
 def grad_cam(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Grad-CAM as in its paper, by automatic differentiation of the logits."""
     before, last = model.get_layer("pool").input, model.get_layer("probabilities")
-    features = tf.constant(keras.Model(model.input, before).predict_on_batch(pixels))
+    features = keras.Model(model.input, before)(pixels, training=False)
     head = keras.Model(before, last.input)
     with tf.GradientTape() as tape:
         tape.watch(features)
