@@ -21,8 +21,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from faulty_server import Fault, Site, answer, running, serve
 
+from faulty_server import Fault, Site, answer, running, serve
 from flowers.data.kaggle_set import KaggleSet
 from flowers.data.mirror import Mirror
 from flowers.data.sources import Places, class_root, get
