@@ -59,7 +59,7 @@ def heat_model(model: keras.Model) -> keras.Model:
 
 def class_heat_model(model: keras.Model) -> keras.Model:
     """As `heat_model`, but for the class that is asked for: (photo, int32 [B]) are its inputs."""
-    asked = keras.Input((), dtype="int32", name="class")
+    asked = keras.Input((), dtype="int32", name="class_number")
     numbers = np.arange(model.output.shape[-1], dtype=np.int32)
     chosen = ops.cast(ops.equal(ops.expand_dims(asked, -1), numbers), "float32")
     outputs = [model.output, _heat(model, chosen)]
