@@ -111,7 +111,9 @@ def textbook(arguments: argparse.Namespace, work: Path) -> dict:
         for layer in base.layers:
             last = layer.name.startswith("conv5") and not layer.name.endswith("_bn")
             layer.trainable = thawed and last
-        model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", ["accuracy"])
+        model.compile(
+            keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        )
         model.fit(train, validation_data=validation, epochs=arguments.epochs, verbose=2)
     seconds = time.perf_counter() - started
     _, accuracy = model.evaluate(test, verbose=0)
