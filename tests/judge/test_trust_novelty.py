@@ -115,6 +115,27 @@ def test_strong_features_may_lie_farther_out():
     assert abs(np.corrcoef(np.log(length), np.log(score))[0, 1]) < 0.2
 
 
+def test_plain_operations_in_float32_give_the_same_score():
+    """What an exported graph will do: products, squares, powers, clips, least and sum."""
+    model = fitted()
+    features, _ = photos(50, 6)
+    total = np.zeros(50, np.float32)
+    for name, level in model.levels.items():
+        x = np.maximum(features[name].astype(np.float32), 0) ** np.float32(level.power)
+        x = x / np.sqrt((x**2).sum(1, keepdims=True)) - level.mean  # [N, D]
+        z = (x @ level.projection)[:, None] - level.centres @ level.projection  # [N, C, K]
+        length = ((x[:, None] - level.centres) ** 2).sum(2)  # [N, C]
+        beyond = np.maximum(length - z**2 @ level.variance, 0)
+        distance = ((z**2).sum(2) + np.float32(level.rest) * beyond).min(1)
+        total += np.float32(level.weight) * distance
+        assert distance.dtype == np.float32
+    strength = np.sqrt((features[model.contrast.level].astype(np.float32) ** 2).sum(1))
+    strength = np.clip(strength, model.contrast.low, model.contrast.high)
+    np.testing.assert_allclose(
+        total / strength**model.contrast.slope, model.score(features), rtol=1e-3
+    )
+
+
 def test_the_threshold_is_the_finite_sample_quantile():
     training, truth = photos(240, 1)
     validation, _ = photos(99, 2)

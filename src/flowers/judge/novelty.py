@@ -29,10 +29,10 @@ class Recipe:
     level: str
     power: float  # of each feature, before scaling to length 1: above 1, strong ones count more
     width: int  # directions judged one by one, at most; the rest is judged by its length
-    shrinkage: float = 0.01  # of the mean variance, added to each direction's: few photos overfit
+    shrinkage: float = 0.003  # of the mean variance, added to each direction's: few photos overfit
 
 
-RECIPES = (Recipe("conv4", 1.5, 512), Recipe("conv5", 0.5, 512))
+RECIPES = (Recipe("conv4", 1.5, 1024), Recipe("conv5", 0.5, 1024))
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Level:
     centres: np.ndarray  # float32 [C, D]: the means of the classes, less `mean`
     projection: np.ndarray  # float32 [D, K]: directions over their standard deviations
     variance: np.ndarray  # float32 [K]: what turns squared projections into squared lengths
-    rest: float  # 1 / variance of a direction that is not among the K; 0 when all are
+    rest: float  # mean of 1 / variance of the directions not among the K; 0 when all are
     weight: float  # of this level in the score
 
     def distance(self, features: np.ndarray) -> np.ndarray:
@@ -234,7 +234,7 @@ def _fit_level(features: np.ndarray, truth: np.ndarray, recipe: Recipe) -> Level
         centres=centres.astype(np.float32),
         projection=projection.astype(np.float32),
         variance=variance[:width].astype(np.float32),
-        rest=1 / float(variance[width:].mean()) if width < len(variance) else 0.0,
+        rest=float((1 / variance[width:]).mean()) if width < len(variance) else 0.0,
         weight=1.0,
     )
 
