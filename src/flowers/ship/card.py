@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flowers import files
 from flowers.errors import InputError
+from flowers.judge.sets import PredictionSets
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Card:
     catalogue: key of the photos it was trained on.
     settings: how it was made (seed, weights, phases, versions), ready for JSON.
     metrics: what was measured on its test photos.
+    temperature: what the logits were divided by; it is folded into the model's last layer.
+    sets: turns the model's probabilities into prediction sets; None where none were fitted.
+    threshold: novelty above it counts as none of the classes; None where no score was fitted.
     """
 
     labels: tuple[str, ...]
@@ -28,6 +32,9 @@ class Card:
     catalogue: str
     settings: Mapping[str, object] = field(default_factory=dict)
     metrics: Mapping[str, object] = field(default_factory=dict)
+    temperature: float = 1.0
+    sets: PredictionSets | None = None
+    threshold: float | None = None
 
     def save(self, model: Path) -> Path:
         """Writes the card beside the model, atomically."""
@@ -63,6 +70,9 @@ def load(model: str | Path, *, verify: bool = True) -> Card:
             catalogue=str(values["catalogue"]),
             settings=dict(values["settings"]),
             metrics=dict(values["metrics"]),
+            temperature=float(values.get("temperature", 1.0)),
+            sets=PredictionSets.from_dict(values["sets"]) if values.get("sets") else None,
+            threshold=None if values.get("threshold") is None else float(values["threshold"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -16,17 +16,25 @@ from flowers.ship.card import Card
 BATCH = 32  # photos a forward pass, when many are asked for
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What a model says of one photo.
 
     label: the likeliest class; probability: of it, 0 to 1; scores: probability of every class,
-    likeliest first.
+    likeliest first; names: the prediction set, likeliest first, which holds the truth as often as
+    was asked for (the label alone where no sets were fitted); novelty: 1 for a typical photo of
+    the classes; known: False where the novelty lies above the model's threshold, so that the photo
+    looks like none of the classes; heat: float32 [h, w], at least 0, what in the photo speaks for
+    the label. Novelty, known and heat are None where the model does not give them.
     """
 
     label: str
     probability: float
     scores: dict[str, float]
+    names: tuple[str, ...]
+    novelty: float | None = None
+    known: bool | None = None
+    heat: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,14 @@ class Predictor:
     def _prediction(self, probabilities: np.ndarray) -> Prediction:
         order = np.argsort(-probabilities, kind="stable")
         scores = {self.card.labels[index]: float(probabilities[index]) for index in order}
-        return Prediction(self.card.labels[order[0]], float(probabilities[order[0]]), scores)
+        label = self.card.labels[order[0]]
+        return Prediction(label, scores[label], scores, self._names(probabilities, order))
+
+    def _names(self, probabilities: np.ndarray, order: np.ndarray) -> tuple[str, ...]:
+        if self.card.sets is None:
+            return (self.card.labels[order[0]],)
+        members = self.card.sets.sets(probabilities[None])[0]
+        return tuple(self.card.labels[index] for index in order if members[index])
 
 
 def _open_keras(path: Path, card: Card) -> Callable[[np.ndarray], np.ndarray]:
