@@ -33,7 +33,10 @@ FLOORS = (
     ("__main__",),
 )
 HEAVY = {"tensorflow", "keras", "pandas", "sklearn", "matplotlib", "scipy", "requests", "kagglehub"}
-LIGHT_MODULES = ("config", "errors", "files", "progress", "data.photos", "ship.predictor", "cli")
+LIGHT_MODULES = (
+    *("config", "errors", "files", "progress", "data.photos", "ship.predictor"),
+    *("cli", "cli.options", "cli.photos", "cli.training", "cli.judging", "cli.shipping"),
+)
 
 
 # --- reading the package ---------------------------------------------------------------------

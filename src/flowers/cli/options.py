@@ -1,0 +1,54 @@
+"""Options that several commands share, and how all of them talk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+import click
+
+SOURCE_HELP = (
+    "auto | kaggle | mirror | painted | a folder of class folders | a zip or tgz. "
+    "auto takes the first that is there or reachable."
+)
+
+source = click.option("--data", "source", default="auto", show_default=True, help=SOURCE_HELP)
+downloads = click.option(
+    "--data",
+    default="data",
+    type=click.Path(path_type=Path),
+    show_default=True,
+    help="Folder for downloads.",
+)
+folder = click.option(
+    "--data-dir",
+    "data",
+    default="data",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder for downloads and caches.",
+)
+model = click.option(
+    "--model", default="models/flowers.keras", show_default=True, type=click.Path(path_type=Path)
+)
+
+
+def say(line: str) -> None:
+    """One line for people: on stderr, so that stdout holds results alone."""
+    click.echo(line, err=True)
+
+
+@contextlib.contextmanager
+def quiet():
+    """Silences what TensorFlow's C++ prints while it is imported; errors still come through."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

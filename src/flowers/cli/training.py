@@ -1,0 +1,83 @@
+"""flowers train: photos in, a measured model out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from flowers.cli import options
+from flowers.cli.options import quiet, say
+from flowers.config import DEFAULT, phases
+from flowers.errors import InputError
+
+
+@click.command()
+@options.source
+@click.option(
+    "--weights",
+    default=DEFAULT.weights,
+    show_default=True,
+    help="auto | imagenet | none | a file: of the backbone.",
+)
+@click.option(
+    "--out",
+    "model",
+    default="models/flowers.keras",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The model file to write.",
+)
+@options.folder
+@click.option("--seed", default=DEFAULT.seed, show_default=True, help="Of everything random.")
+@click.option("--size", default=DEFAULT.size, show_default=True, help="Side of the photos, px.")
+@click.option(
+    "--backbone",
+    default=DEFAULT.backbone,
+    show_default=True,
+    help="resnet50 | miniature (for trying out).",
+)
+@click.option(
+    "--phases",
+    default=None,
+    metavar="NAMES",
+    help="Comma-separated: head, stage, all. Default: head,stage; on a GPU also all.",
+)
+@click.option("--epochs", default=None, type=click.IntRange(1), help="Of every phase, at most.")
+@click.option(
+    "--rate",
+    default=None,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Peak learning rate of the last phase.",
+)
+@click.option(
+    "--views",
+    default=None,
+    type=click.IntRange(1),
+    help="Kept of a training photo: itself and augmented ones.  [default: 2; 3 without weights]",
+)
+@click.option(
+    "--precision",
+    default=DEFAULT.precision,
+    show_default=True,
+    help="auto | float32 | mixed_bfloat16 | mixed_float16.",
+)
+@click.option("--folds", default=0, metavar="K", help="Also cross-validate over K folds.")
+def train(source: str, model: Path, data: Path, folds: int, **choices: object) -> None:
+    """Photos in, a measured model out: get, check, train, judge, save."""
+    if model.suffix != ".keras":
+        raise InputError("a model file ending in .keras", str(model), "Correct --out.")
+    with quiet():
+        from flowers import pipeline
+
+    names, epochs, rate = (choices.pop(name) for name in ("phases", "epochs", "rate"))
+    if names or epochs or rate:
+        choices["phases"] = phases(names or "head,stage", epochs, rate)
+    config = replace(DEFAULT, **choices)
+    command = " ".join(["flowers", *sys.argv[1:]])
+    outcome = pipeline.run(
+        source, config, data=data, model=model, say=say, command=command, folds=folds
+    )
+    click.echo(outcome.as_text())
