@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -24,7 +24,9 @@ class Backbone:
     `build` takes raw photos (`[B, size, size, 3]`, RGB, 0-255), a path to weights or None, and
     the seed of a random start, and returns the feature map (`[B, h, w, channels]`). `cut` names
     the layer that feeds the last stage; `strided` the layers that read it through 1x1
-    convolutions of stride 2, where nothing else reads it.
+    convolutions of stride 2, where nothing else reads it. `levels` names the layers whose outputs,
+    averaged over the photo, tell known from unknown photos (judge.novelty): the cut as "conv4" and
+    the feature map as "conv5".
     """
 
     name: str
@@ -32,6 +34,7 @@ class Backbone:
     cut: str
     strided: tuple[str, ...]
     smallest: int  # px: the smallest photo it takes
+    levels: Mapping[str, str] = field(default_factory=dict)
 
 
 def find(name: str) -> Backbone:
@@ -43,9 +46,11 @@ def find(name: str) -> Backbone:
     match name:
         case "resnet50":
             first = ("conv5_block1_0_conv", "conv5_block1_1_conv")
-            return Backbone(name, _resnet50, cut="conv4_block6_out", strided=first, smallest=32)
+            levels = {"conv4": "conv4_block6_out", "conv5": "conv5_block3_out"}
+            return Backbone(name, _resnet50, levels["conv4"], first, smallest=32, levels=levels)
         case "miniature":
-            return Backbone(name, _miniature, cut="conv4_out", strided=(), smallest=16)
+            levels = {"conv4": "conv4_out", "conv5": "conv5_out"}
+            return Backbone(name, _miniature, levels["conv4"], (), smallest=16, levels=levels)
     raise InputError(
         "a backbone called resnet50 or miniature", repr(name), "Choose one with --backbone."
     )

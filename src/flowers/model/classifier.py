@@ -44,6 +44,31 @@ class Classifier:
                 feature = feature[:, ::2, ::2]
         return keras.Model(self.model.input, feature, name="trunk")
 
+    def watched(self, thaw: str) -> keras.Model:
+        """The trunk with a second output: what it saw at the cut, float32 [B, channels].
+
+        That is the whole of the feature map that feeds the last stage, averaged over the photo;
+        from it `judge.novelty` learns what photos of the classes look like.
+        """
+        trunk, seen = self.trunk(thaw), self.model.get_layer(self.backbone.cut).output
+        seen = layers.GlobalAveragePooling2D(dtype="float32", name="seen")(seen)
+        return keras.Model(trunk.input, [trunk.output, seen], name="watched")
+
+    def levels(self) -> keras.Model:
+        """From photos to what the model says and sees of them, in one pass.
+
+        Its outputs: "probabilities" [B, classes], and each of the backbone's levels [B, channels],
+        averaged over the photo, float32.
+        """
+        seen = {
+            name: layers.GlobalAveragePooling2D(dtype="float32", name=f"seen_{name}")(
+                self.model.get_layer(layer).output
+            )
+            for name, layer in self.backbone.levels.items()
+        }
+        outputs = {"probabilities": self.model.output, **seen}
+        return keras.Model(self.model.input, outputs, name="levels")
+
     def tail(self, thaw: str) -> keras.Model:
         """The part that learns, from the trunk's output on; BatchNorm in it is held.
 

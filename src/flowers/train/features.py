@@ -27,13 +27,15 @@ Read = Callable[[np.ndarray], np.ndarray]  # photo numbers int [B] -> network in
 class Features:
     """The trunk's output for some photos, on disk: float16 `[len(photos), *shape]` in shards.
 
-    Rows are read with plain reads, not through a memory map: mapped pages would count as this
-    process's memory, and the operating system keeps the file in its own cache anyway.
+    Beside each row lie `beside` more numbers, the trunk's second output. Rows are read with plain
+    reads, not through a memory map: mapped pages would count as this process's memory, and the
+    operating system keeps the file in its own cache anyway.
     """
 
     folder: Path
     photos: np.ndarray  # int [R]: which photo each row belongs to
     shape: tuple[int, ...]
+    beside: int = 0
 
     @property
     def bytes(self) -> int:
@@ -41,7 +43,7 @@ class Features:
 
     @property
     def _row_bytes(self) -> int:
-        return 2 * int(np.prod(self.shape))
+        return 2 * (int(np.prod(self.shape)) + self.beside)
 
     def read(self, photos: np.ndarray) -> np.ndarray:
         """Features of the given photos: float16 `[B, *shape]`.
@@ -49,19 +51,27 @@ class Features:
         Raises:
             WorldError: a shard has vanished or was cut since it was written.
         """
+        return self._read(photos, 0, int(np.prod(self.shape))).reshape(len(photos), *self.shape)
+
+    def read_beside(self, photos: np.ndarray) -> np.ndarray:
+        """What lies beside the features of the given photos: float16 `[B, beside]`."""
+        return self._read(photos, int(np.prod(self.shape)), self.beside)
+
+    def _read(self, photos: np.ndarray, first: int, count: int) -> np.ndarray:
+        """float16 [B, count]: part of each row, from number `first` on."""
         order = np.argsort(self.photos)
         rows = order[np.searchsorted(self.photos, photos, sorter=order)]
         if not np.array_equal(self.photos[rows], photos):
             raise ValueError("Expected photos whose features were computed. Received others.")
-        out = np.empty((len(rows), *self.shape), np.float16)
-        flat = out.reshape(len(rows), -1).view(np.uint8)
+        out = np.empty((len(rows), count), np.float16)
+        flat = out.view(np.uint8)
         shards, places = np.divmod(rows, SHARD)
         for shard in np.unique(shards):
             with files.world(self.folder), _shard(self.folder, shard).open("rb", 0) as file:
                 start = _skip_header(file)
                 for number in np.flatnonzero(shards == shard):
-                    file.seek(start + int(places[number]) * self._row_bytes)
-                    if file.readinto(flat[number]) != self._row_bytes:
+                    file.seek(start + int(places[number]) * self._row_bytes + 2 * first)
+                    if file.readinto(flat[number]) != 2 * count:
                         raise WorldError(
                             f"whole features in {file.name}", "a file cut short", "Remove it."
                         )
@@ -77,7 +87,7 @@ def compute(
     rest is computed.
 
     Args:
-        trunk: from network input to the features to keep.
+        trunk: from network input to the features to keep; a second output [B, n] is kept beside.
         read: gives the network input for an array of photo numbers.
         photos: int [R], which photos.
         folder: of the cache; a folder below it is named after `key`.
@@ -89,8 +99,8 @@ def compute(
     """
     digest = hashlib.sha256(key.encode() + photos.astype("<i8").tobytes()).hexdigest()[:16]
     place = folder / f"features-{digest}"
-    shape = tuple(trunk.output.shape[1:])
-    found = Features(place, photos, shape)
+    shape, *beside = (tuple(output.shape[1:]) for output in trunk.outputs)
+    found = Features(place, photos, shape, sum(n for (n,) in beside))
     missing = [s for s in range(-(-len(photos) // SHARD)) if not _shard(place, s).is_file()]
     if not missing:
         return found
@@ -111,7 +121,8 @@ def compute(
         )
         with progress(None, what, total=sum(_size(photos, s) for s in missing)) as bar:
             for (shard, start), batch in zip(steps, batches, strict=True):
-                rows.append(forward(trunk, batch))
+                parts = forward_all(trunk, batch)
+                rows.append(np.concatenate([p.reshape(len(batch), -1) for p in parts], axis=1))
                 bar.update(len(batch))
                 if start + BATCH >= min((shard + 1) * SHARD, len(photos)):
                     _write(_shard(place, shard), np.concatenate(rows))
@@ -120,11 +131,17 @@ def compute(
 
 
 def forward(model: keras.Model, batch: np.ndarray, size: int = BATCH) -> np.ndarray:
-    """`model` over one batch, padded to `size` so that one shape is compiled once."""
+    """float32 [B, ...]: the output of a model that has one, over one batch."""
+    return forward_all(model, batch, size)[0]
+
+
+def forward_all(model: keras.Model, batch: np.ndarray, size: int = BATCH) -> list[np.ndarray]:
+    """All outputs over one batch, float32, padded to `size` so that one shape is compiled once."""
     missing = size - len(batch)
     if missing > 0:
         batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-    return np.asarray(model.predict_on_batch(batch), np.float32)[: size - max(missing, 0)]
+    outputs = keras.tree.flatten(model.predict_on_batch(batch))
+    return [np.asarray(output, np.float32)[: size - max(missing, 0)] for output in outputs]
 
 
 def over(model: keras.Model, photos: np.ndarray, rows: np.ndarray, what: str) -> np.ndarray:

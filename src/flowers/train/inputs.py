@@ -14,6 +14,7 @@ from flowers import files
 from flowers.config import Config, Phase
 from flowers.data.augment import augment
 from flowers.model.classifier import Classifier, fingerprint
+from flowers.progress import progress
 from flowers.train import features
 from flowers.train.batches import ReadViews
 from flowers.train.features import Features
@@ -110,9 +111,10 @@ class Inputs:
     def _stage_features(self) -> list[Features]:
         """Feature maps at the cut, one store a view."""
         trunk = self.classifier.trunk("stage")
+        watched = self.classifier.watched("stage")
         stores = [
             features.compute(
-                trunk,
+                watched,
                 lambda photos, view=view: self.photos(photos, view),
                 numbers,
                 self.folder,
@@ -125,8 +127,44 @@ class Inputs:
         self.say(f"features of the frozen part: {total} in {self.folder}")
         return stores
 
+    def levels(self) -> dict[str, np.ndarray] | None:
+        """What the network sees in the training photos, averaged over each: float32 [n, channels].
+
+        The key "conv4" is the output before the last stage, "conv5" the last. Call it after
+        training: the last stage is the one that has learned. None where earlier stages have
+        learned as well, so that nothing of it was kept.
+        """
+        thawed = {phase.thaw for phase in self.config.phases}
+        if "all" in thawed:
+            return None
+        if "stage" not in thawed:
+            store = self._pooled_stores[0]
+            return {
+                "conv4": store.read_beside(self.train).astype(np.float32),
+                "conv5": store.read(self.train).astype(np.float32),
+            }
+        store, between = self._stage_features[0], self.classifier.between()
+        seen = []
+        with progress(None, "what it has learned to see", total=len(self.train)) as bar:
+            for start in range(0, len(self.train), features.BATCH):
+                batch = store.read(self.train[start : start + features.BATCH])
+                seen.append(features.forward(between, batch))
+                bar.update(len(batch))
+        return {
+            "conv4": store.read_beside(self.train).astype(np.float32),
+            "conv5": np.concatenate(seen),
+        }
+
     def _pooled(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Per view (photo numbers, pooled features float32 [R, channels]), held in memory."""
+        return [
+            (numbers, store.read(numbers).astype(np.float32))
+            for numbers, store in zip(self._views(), self._pooled_stores, strict=True)
+        ]
+
+    @cached_property
+    def _pooled_stores(self) -> list[Features]:
+        """Pooled features, one store a view."""
         if any(phase.thaw == "stage" for phase in self.config.phases):
             between = self.classifier.between()
             stores = self._stage_features
@@ -135,23 +173,19 @@ class Inputs:
         else:
             trunk = self.classifier.trunk("head")
             key = self._key(trunk)
+            watched = self.classifier.watched("head")
             source = [
-                (trunk, lambda photos, view=view: self.photos(photos, view))
+                (watched, lambda photos, view=view: self.photos(photos, view))
                 for view in range(self.config.views)
             ]
         return [
-            (
+            features.compute(
+                model,
+                read,
                 numbers,
-                features.compute(
-                    model,
-                    read,
-                    numbers,
-                    self.folder,
-                    f"pooled {key} view {view}",
-                    f"pooled features, view {view + 1} of {self.config.views}",
-                )
-                .read(numbers)
-                .astype(np.float32),
+                self.folder,
+                f"pooled {key} view {view}",
+                f"pooled features, view {view + 1} of {self.config.views}",
             )
             for view, (numbers, (model, read)) in enumerate(zip(self._views(), source, strict=True))
         ]

@@ -1,0 +1,46 @@
+"""What a trained network says of photos, and what it sees in them, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowers.model.classifier import Classifier
+from flowers.progress import progress
+from flowers.train import features
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Some photos as a network sees them.
+
+    probabilities: float32 [N, C]; levels: for each level of the backbone float32 [N, channels],
+    averaged over the photo.
+    """
+
+    probabilities: np.ndarray
+    levels: Mapping[str, np.ndarray]
+
+
+def look(classifier: Classifier, pixels: np.ndarray, rows: np.ndarray, what: str) -> Seen:
+    """Runs the network over some photos.
+
+    Args:
+        classifier: in float32, since its figures are published.
+        pixels: uint8 [M, S, S, 3], RGB.
+        rows: int [N], which of them.
+        what: shown beside the progress bar.
+    """
+    model = classifier.levels()
+    names = sorted(model.output)  # the order in which Keras flattens a dict
+    parts: list[list[np.ndarray]] = []
+    with progress(None, what, total=len(rows)) as bar:
+        for start in range(0, len(rows), features.BATCH):
+            batch = pixels[rows[start : start + features.BATCH]]
+            parts.append(features.forward_all(model, batch))
+            bar.update(len(batch))
+    whole = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    arrays = dict(zip(names, whole, strict=True))
+    return Seen(arrays.pop("probabilities"), arrays)
