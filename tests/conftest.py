@@ -42,11 +42,20 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     A shape in its class's colour, somewhere on a mottled grey ground, so that no two
     photos are near-duplicates. 60 to 90 px a side.
     """
-    folder = tmp_path_factory.mktemp("small") / "shapes"
+    return _shapes(tmp_path_factory.mktemp("small") / "shapes", 12)
+
+
+@pytest.fixture(scope="session")
+def larger_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `small_folder`, with 60 photos a class: enough to calibrate on."""
+    return _shapes(tmp_path_factory.mktemp("larger") / "shapes", 60)
+
+
+def _shapes(folder: Path, count: int) -> Path:
     random = np.random.default_rng(7)
     for shape in SHAPES:
         (folder / shape).mkdir(parents=True)
-        for number in range(12):
+        for number in range(count):
             _draw(shape, random).save(folder / shape / f"{shape}_{number:02}.jpg", quality=92)
     return folder
 

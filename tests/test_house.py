@@ -27,8 +27,9 @@ FLOORS = (
     ("train",),
     ("judge",),
     ("ship",),
-    ("pipeline", "web"),
-    ("evaluation",),
+    ("results", "web"),
+    ("pipeline",),
+    ("evaluation", "auditing", "answers"),
     ("cli",),
     ("__main__",),
 )

@@ -51,11 +51,14 @@ def test_leaves_a_model_a_card_and_a_report(job):
         "predictions.csv",
         "history.csv",
         "catalogue.csv",
+        "similar.npz",
     }
     html = (outcome.folder / "report.html").read_text("utf-8")
     assert "photos it had never seen" in html
     assert "<script" not in html and "http://" not in html.replace("http://www.w3.org", "")
     said = "\n".join(lines)
+    assert "at least 20 validation photos" in said  # too few to calibrate on, and told so
+    assert card["temperature"] == 1 and card["sets"] is None and card["threshold"] is None
     for word in ("photos:", "catalogue:", "pixels:", "network:", "head:", "last stage:"):
         assert word in said
     assert "test accuracy" in outcome.as_text()
@@ -98,7 +101,7 @@ def test_predicts_from_paths_bytes_and_many(job, small_folder):
     predictor = Predictor.load(outcome.model)
     path = next((small_folder / "circle").iterdir())
     one = predictor.predict(path)
-    assert one == predictor.predict(path.read_bytes())
+    assert one.scores == predictor.predict(path.read_bytes()).scores
     assert next(iter(one.scores)) == one.label and sum(one.scores.values()) == pytest.approx(1)
     bad = outcome.model  # no photo
     (_, first), (_, refused), (_, last) = predictor.predict_many([path, bad, path])
@@ -109,7 +112,12 @@ def test_predicts_from_paths_bytes_and_many(job, small_folder):
 def test_evaluates_the_test_photos_again_with_the_same_result(job, small_folder, tmp_path):
     outcome, _ = job
     again = evaluation.evaluate(
-        outcome.model, str(small_folder), data=tmp_path, folder=tmp_path / "again", say=lambda _: 0
+        outcome.model,
+        str(small_folder),
+        data=tmp_path,
+        folder=tmp_path / "again",
+        thorough=0,
+        say=lambda _: 0,
     )
     assert again.report.correct == outcome.report.correct
     assert again.report.photos == outcome.report.photos
@@ -126,7 +134,12 @@ def test_evaluates_other_photos_but_none_it_has_seen(job, small_folder, tmp_path
         noise = random.integers(0, 256, (40, 40, 3)).astype(np.uint8)
         Image.fromarray(noise).save(other / "circle" / f"new-{number}.png")
     again = evaluation.evaluate(
-        outcome.model, str(other), data=tmp_path, folder=tmp_path / "report", say=lambda _: 0
+        outcome.model,
+        str(other),
+        data=tmp_path,
+        folder=tmp_path / "report",
+        thorough=0,
+        say=lambda _: 0,
     )
     assert again.report.photos == outcome.report.photos + 4
     seen = pd.read_csv(outcome.folder / "catalogue.csv", keep_default_na=False)

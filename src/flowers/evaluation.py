@@ -7,15 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from flowers import pipeline
+from flowers import results
 from flowers.data import catalogue as catalogues
 from flowers.data import pixels, sources
 from flowers.data.catalogue import Catalogue
 from flowers.errors import InputError
-from flowers.judge import report as reports
-from flowers.progress import progress
+from flowers.judge import refusal
+from flowers.judge.assessment import examine
+from flowers.judge.robustness import PHOTOS
+from flowers.judge.similar import Similar
+from flowers.judge.trust import Trust
+from flowers.model import backbone as backbones
+from flowers.model.classifier import Classifier
+from flowers.results import Outcome
+from flowers.ship import bundle
+from flowers.ship import card as cards
 from flowers.ship.card import Card
-from flowers.ship.predictor import Predictor
 
 
 def evaluate(
@@ -24,8 +31,10 @@ def evaluate(
     *,
     data: Path = Path("data"),
     folder: Path | None = None,
+    others: Path | None = None,
+    thorough: int = PHOTOS,
     say: Callable[[str], None] = print,
-) -> pipeline.Outcome:
+) -> Outcome:
     """Measures a saved model on photos it has not seen.
 
     Args:
@@ -34,31 +43,40 @@ def evaluate(
             photos are taken; of other photos all but those it has seen, by content or look.
         data: folder for downloads and caches.
         folder: of the report; beside the model when left out.
+        others: a folder of photos that show none of the classes: measures how many are refused.
+        thorough: see `judge.assessment.examine`.
         say: receives a line for every step.
 
     Raises:
         InputError: no such model, or photos whose classes are not the model's, or all seen.
     """
-    predictor = Predictor.load(model)
-    card = predictor.card
+    card = cards.load(model)
     found = sources.get(source, data)
     say(f"photos: {found.reason}")
     listed = catalogues.build(found.folder)
     rows = unseen(listed, model.with_suffix("") / "catalogue.csv", card)
+    strangers = None
+    if others:
+        known = listed.table["sha256"], card.labels
+        strangers = refusal.read_strangers(others, card.size, *known, say)
     decoded = pixels.cache(listed, card.size, data / "cache")
-    batches = [rows[start : start + 32] for start in range(0, len(rows), 32)]
-    outputs = [predictor.run(decoded[batch]) for batch in progress(batches, "photos", unit="batch")]
-    probabilities = np.concatenate(outputs)
-    names = listed.usable["label"].iloc[rows]
-    truth = np.array([card.labels.index(name) for name in names])
-    paths = listed.usable["path"].iloc[rows].tolist()
-    report = reports.evaluate(truth, probabilities, card.labels, paths)
-    table = reports.predictions_table(truth, probabilities, card.labels, paths)
+    exam = results.exam(listed, decoded, rows, card.labels, strangers, _neighbours(model, listed))
+    classifier = Classifier(bundle.load(model, card), backbones.find(card.settings["backbone"]))
+    trusted = Trust(card.temperature, card.sets, bundle.load_novelty(model))
+    measured = examine(classifier, trusted, exam, thorough=thorough)
     folder = folder or model.with_name(f"{model.stem}-evaluation")
     settings = {"model": str(model), "photos": f"{found.name}: {found.folder}", **card.settings}
-    pipeline.write_report(folder, report, table, listed.root, settings, None)
+    results.write(folder, measured, exam, settings, None, card)
     say(f"measured on {len(rows):,} photos the model has not seen")
-    return pipeline.Outcome(model, folder, report)
+    return Outcome(model, folder, measured)
+
+
+def _neighbours(model: Path, listed: Catalogue) -> tuple[Similar, tuple[str, ...]] | None:
+    """The training photos, where they are those of this very folder: else none can be shown."""
+    kept = results.load_similar(model.with_suffix(""))
+    if kept is None or not set(kept[0].paths) <= set(listed.table["path"]):
+        return None
+    return kept
 
 
 def unseen(listed: Catalogue, seen: Path, card: Card) -> np.ndarray:

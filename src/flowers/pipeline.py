@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
-from flowers import files
+from flowers import files, results
 from flowers.config import DEFAULT, Config
 from flowers.data import catalogue as catalogues
-from flowers.data import photos, pixels, sources
+from flowers.data import labels as label_files
+from flowers.data import pixels, sources
 from flowers.data.catalogue import Catalogue
 from flowers.data.sources import Source
 from flowers.data.splits import SPLITS
 from flowers.errors import InputError, WorldError
-from flowers.judge import page
-from flowers.judge import report as reports
+from flowers.judge import calibration, refusal, seen
+from flowers.judge import trust as trusts
+from flowers.judge.assessment import examine
 from flowers.judge.folds import Folds, summarise
-from flowers.judge.report import Report
-from flowers.judge.summary import as_text
+from flowers.judge.trust import Trust
 from flowers.model import classifier as classifiers
 from flowers.model import weights as weight_files
 from flowers.model.classifier import Classifier
 from flowers.model.weights import Weights
+from flowers.results import Outcome
+from flowers.ship import bundle
 from flowers.ship.card import Card
-from flowers.train import device, features, recipe, training
+from flowers.train import checkpoint, device, features, recipe, training
 from flowers.train.inputs import Inputs
 from flowers.train.training import Samples
 
@@ -54,34 +54,16 @@ class Photos:
 class Trained:
     """A trained classifier in float32, how it came about, and one row an epoch.
 
-    checkpoint: the file that a call with the same photos and settings goes on from; of no more
-    use once the result is saved.
+    inputs: what it was fed with; checkpoint: the file that a call with the same photos and
+    settings goes on from; of no more use once the result is saved.
     """
 
     classifier: Classifier
     config: Config
     weights: Weights
     history: pd.DataFrame
+    inputs: Inputs
     checkpoint: Path
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the main job leaves: the model file, the folder of its report, the numbers.
-
-    folds: accuracies of a cross-validation, empty when none was asked for.
-    """
-
-    model: Path
-    folder: Path
-    report: Report
-    folds: Folds | None = None
-
-    def as_text(self) -> str:
-        """The results as a table for the screen."""
-        return as_text(self.report, self.folds) + (
-            f"\n\nmodel:  {self.model}\nreport: {self.folder / 'report.html'}"
-        )
 
 
 def run(
@@ -91,6 +73,8 @@ def run(
     data: Path = Path("data"),
     model: Path = Path("models/flowers.keras"),
     folds: int = 0,
+    labels: Path | None = None,
+    others: Path | None = None,
     say: Say = print,
     command: str = "",
 ) -> Outcome:
@@ -102,6 +86,8 @@ def run(
         data: folder for downloads and caches.
         model: the file to write; flowers.json and a folder flowers/ with the report go beside it.
         folds: how many parts to cross-validate over besides, 0 for none.
+        labels: a labels.csv as `flowers audit` writes it, with a person's decisions.
+        others: a folder of photos that show none of the classes: measures how many are refused.
         say: receives a line for every step.
         command: shown in the report as the way to repeat it.
 
@@ -110,22 +96,48 @@ def run(
         WorldError: disk, network or an interruption stands in the way; the same call resumes.
     """
     files.require_space(model.parent, 200_000_000, "the model and its report")
-    prepared = prepare(source, config, data=data, say=say)
+    prepared = prepare(source, config, data=data, labels=labels, say=say)
+    strangers = None
+    if others:
+        known = prepared.catalogue.table["sha256"], prepared.catalogue.labels
+        strangers = refusal.read_strangers(others, config.size, *known, say)
     everywhere = np.arange(len(prepared.pixels)) if folds else None  # one cache for all folds
     trained = fit(prepared, config, data=data, say=say, augmented=everywhere)
-    outcome = judge(prepared, trained, model=model, command=command)
+    learned = prepared.catalogue.rows("train")
+    levels = seen.learned(trained.inputs, trained.classifier, prepared.pixels, learned)
+    trusted = trust(prepared, trained, levels, say=say)
+    shown = {"model": model, "command": command, "others": strangers}
+    outcome = judge(prepared, trained, trusted, levels, **shown)
     if folds:
         measured = cross_validate(prepared, config, folds, data=data, say=say)
-        outcome = judge(prepared, trained, model=model, command=command, folds=measured)
+        outcome = judge(prepared, trained, trusted, levels, folds=measured, **shown)
     trained.checkpoint.unlink(missing_ok=True)
     return outcome
 
 
-def prepare(source: str, config: Config, *, data: Path = Path("data"), say: Say = print) -> Photos:
-    """Gets the photos, checks and splits them, decodes them once."""
+def prepare(
+    source: str,
+    config: Config,
+    *,
+    data: Path = Path("data"),
+    labels: Path | None = None,
+    say: Say = print,
+) -> Photos:
+    """Gets the photos, checks and splits them, decodes them once.
+
+    Raises:
+        InputError: the photos or labels.csv cannot be used.
+    """
+    decided = label_files.read(labels) if labels else None
     found = sources.get(source, data, seed=config.seed)
     say(f"photos: {found.reason}")
     listed = catalogues.build(found.folder, seed=config.seed, shares=config.shares)
+    if decided is not None:
+        listed = label_files.apply(listed, decided, seed=config.seed, shares=config.shares)
+        acted = decided["action"].value_counts()
+        say(
+            f"labels: {acted.get('relabel', 0)} photos relabelled, {acted.get('remove', 0)} removed"
+        )
     catalogues.require_trainable(listed)
     left_out = len(listed.table) - len(listed.usable)
     counts = ", ".join(f"{len(listed.rows(split)):,} {split}" for split in SPLITS)
@@ -161,21 +173,15 @@ def fit(
     """
     catalogue = prepared.catalogue
     train, validation = rows or (catalogue.rows("train"), catalogue.rows("validation"))
-    machine = device.find(config.precision)
-    weights = weight_files.find(config.weights, config.backbone, say=say)
-    say(f"network: {config.backbone}, {weights.description}; {machine.name}, {machine.precision}")
-    config = recipe.settle(config, pretrained=weights.path is not None, machine=machine)
-    built = _build(len(catalogue.labels), config, weights.path, config.precision)
-    saved = data / "cache" / f"run-{_run_key(built, config, catalogue, train, validation)}.npz"
-    inputs = Inputs(
-        built,
-        prepared.pixels,
-        key=f"{catalogue.key()} {config.size}",
-        train=train,
-        augmented=train if augmented is None else augmented,
-        config=config,
-        folder=data / "cache",
-        say=say,
+    inputs, weights = open_network(prepared, config, train, augmented=augmented, data=data, say=say)
+    built, config = inputs.classifier, inputs.config
+    saved = (
+        data
+        / "cache"
+        / checkpoint.name(
+            f"{config} {catalogue.key()} {catalogue.labels} {classifiers.fingerprint(built.model)}",
+            *(catalogue.label_ids, train, validation),
+        )
     )
     samples = Samples(catalogue.label_ids, train, validation, len(catalogue.labels))
     try:
@@ -186,9 +192,49 @@ def fit(
             "an interruption",
             "The last finished epoch is kept: the same command goes on from there.",
         ) from None
-    final = _build(len(catalogue.labels), config, None, "float32")
+    final = classifiers.configured(len(catalogue.labels), config, None, "float32")
     final.model.set_weights(built.model.get_weights())
-    return Trained(final, config, weights, pd.DataFrame(history), saved)
+    return Trained(final, config, weights, pd.DataFrame(history), inputs, saved)
+
+
+def open_network(
+    prepared: Photos,
+    config: Config,
+    train: np.ndarray,
+    *,
+    augmented: np.ndarray | None = None,
+    data: Path = Path("data"),
+    say: Say = print,
+) -> tuple[Inputs, Weights]:
+    """A classifier with its starting weights, and what it can be fed with.
+
+    Args:
+        prepared: the photos.
+        config: what stands open in it is settled by weights and machine.
+        train: numbers of the training photos.
+        augmented: see `fit`.
+        data: folder for caches.
+        say: receives a line about the network.
+
+    Raises:
+        InputError: the weights do not fit.
+    """
+    machine = device.find(config.precision)
+    weights = weight_files.find(config.weights, config.backbone, say=say)
+    say(f"network: {config.backbone}, {weights.description}; {machine.name}, {machine.precision}")
+    config = recipe.settle(config, pretrained=weights.path is not None, machine=machine)
+    classes = len(prepared.catalogue.labels)
+    inputs = Inputs(
+        classifiers.configured(classes, config, weights.path, config.precision),
+        prepared.pixels,
+        key=f"{prepared.catalogue.key()} {config.size}",
+        train=train,
+        augmented=train if augmented is None else augmented,
+        config=config,
+        folder=data / "cache",
+        say=say,
+    )
+    return inputs, weights
 
 
 def cross_validate(
@@ -217,110 +263,76 @@ def cross_validate(
     return summarise(accuracies)
 
 
+def trust(
+    prepared: Photos, trained: Trained, levels: Mapping[str, np.ndarray], *, say: Say = print
+) -> Trust:
+    """Fits on the validation photos how far answers can be trusted, and calibrates the model.
+
+    The temperature is folded into the classifier, in place.
+
+    Args:
+        prepared: the photos.
+        trained: the classifier.
+        levels: of the training photos (`judge.seen.learned`).
+        say: receives a line about what could not be fitted.
+    """
+    catalogue, classifier = prepared.catalogue, trained.classifier
+    rows, truth = catalogue.rows("validation"), catalogue.label_ids
+    validation = seen.look(classifier, prepared.pixels, rows, "validation photos")
+    learned = truth[catalogue.rows("train")]
+    fitted = trusts.fit(validation, truth[rows], levels, learned, catalogue.labels, say)
+    calibration.fold(classifier.model, fitted.temperature)
+    return fitted
+
+
 def judge(
     prepared: Photos,
     trained: Trained,
+    trusted: Trust,
+    levels: Mapping[str, np.ndarray],
     *,
     model: Path,
     command: str = "",
+    others: np.ndarray | None = None,
     folds: Folds | None = None,
 ) -> Outcome:
     """Measures the trained model on the test photos and saves it with its card and report.
 
     The model is saved first, and the saved file is what is measured.
     """
-    classifier, catalogue = trained.classifier.model, prepared.catalogue
-    with files.atomic(model) as temporary:
-        classifier.save(temporary)
-    rows = catalogue.rows("test")
+    catalogue = prepared.catalogue
+    bundle.save(trained.classifier.model, model, trusted.novelty)
     opened = keras.saving.load_model(model, compile=False, safe_mode=True)
-    probabilities = features.over(opened, prepared.pixels, rows, "test photos")
-    truth, paths = catalogue.label_ids[rows], catalogue.usable["path"].iloc[rows].tolist()
-    report = reports.evaluate(truth, probabilities, catalogue.labels, paths)
-    settings = _settings(prepared, trained, command)
+    classifier = Classifier(opened, trained.classifier.backbone)
+    neighbours = results.neighbours(catalogue, levels)
+    exam = results.exam(
+        catalogue, prepared.pixels, catalogue.rows("test"), catalogue.labels, others, neighbours
+    )
+    measured = examine(classifier, trusted, exam)
+    settings = results.settings(
+        prepared.source, catalogue, trained.config, trained.weights, command
+    )
     if folds:
         low, high = folds.interval.low, folds.interval.high
         settings[f"{len(folds.accuracies)}-fold mean"] = (
             f"{folds.mean:.3f} (95 % interval {low:.3f} to {high:.3f})"
         )
-    Card(
+    card = Card(
         labels=catalogue.labels,
         size=trained.config.size,
         sha256=files.sha256(model),
         catalogue=catalogue.key(),
         settings=settings,
-        metrics=report.as_dict(),
-    ).save(model)
+        metrics=measured.as_dict(),
+        temperature=trusted.temperature,
+        sets=trusted.sets,
+        threshold=trusted.novelty.threshold if trusted.novelty else None,
+    )
+    card.save(model)
     folder = model.with_suffix("")
-    table = reports.predictions_table(truth, probabilities, catalogue.labels, paths)
-    write_report(folder, report, table, catalogue.root, settings, trained.history)
+    results.write(folder, measured, exam, settings, trained.history, card)
     files.write_text(folder / "history.csv", trained.history.to_csv(index=False))
     catalogue.save(folder / "catalogue.csv")
-    return Outcome(model, folder, report, folds)
-
-
-def write_report(
-    folder: Path,
-    report: Report,
-    table: pd.DataFrame,
-    photo_root: Path,
-    settings: Mapping[str, object],
-    history: pd.DataFrame | None,
-) -> None:
-    """Writes report.json, predictions.csv and report.html into `folder`, each atomically."""
-    files.write_json(folder / "report.json", report.as_dict())
-    files.write_text(folder / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
-    html = page.page(report, history, settings, lambda path: photos.read(photo_root / path))
-    files.write_text(folder / "report.html", html)
-
-
-def _build(classes: int, config: Config, weights: Path | None, precision: str) -> Classifier:
-    return classifiers.build(
-        classes,
-        size=config.size,
-        backbone=config.backbone,
-        weights=weights,
-        head=config.head,
-        dropout=config.dropout,
-        precision=precision,
-        seed=config.seed,
-    )
-
-
-def _run_key(built: Classifier, config: Config, catalogue: Catalogue, *rows: np.ndarray) -> str:
-    """Equal for two runs exactly when they would train the same thing."""
-    digest = hashlib.sha256(f"{config} {catalogue.key()} {catalogue.labels}".encode())
-    digest.update(catalogue.label_ids.tobytes())
-    for numbers in rows:
-        digest.update(numbers.tobytes())
-    digest.update(classifiers.fingerprint(built.model).encode())
-    return digest.hexdigest()[:16]
-
-
-def _settings(prepared: Photos, trained: Trained, command: str) -> dict[str, object]:
-    """How the figures came about, in the order in which the report shows it."""
-    config, catalogue = trained.config, prepared.catalogue
-    versions = {name: metadata.version(name) for name in ("flowers", "keras", "numpy", "pillow")}
-    return {
-        "command": command,
-        "photos": f"{prepared.source.name}: {prepared.source.folder}",
-        "split": {split: len(catalogue.rows(split)) for split in SPLITS},
-        "seed": config.seed,
-        "size": f"{config.size} px",
-        "backbone": config.backbone,
-        "weights": trained.weights.description,
-        "phases": [
-            f"{phase.name}: up to {phase.epochs} epochs at {phase.rate:g}, batch {phase.batch}"
-            for phase in config.phases
-        ],
-        "views a training photo": config.views,
-        "label smoothing": config.label_smoothing,
-        "weight decay": config.weight_decay,
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "versions": versions | {keras.backend.backend(): _backend_version()},
-    }
-
-
-def _backend_version() -> str:
-    return metadata.version(keras.backend.backend())
+    if neighbours:
+        results.save_similar(folder, *neighbours)
+    return Outcome(model, folder, measured, folds)

@@ -38,8 +38,11 @@ def test_fit_finds_the_least_nll():
     found = calibration.fit(truth, probabilities, LABELS)
 
     def nll(temperature):
-        scaled = calibration.apply(probabilities, temperature)
-        return -np.log(scaled[np.arange(300), truth]).mean()
+        logarithms = np.log(calibration.apply(probabilities, temperature))
+        of_truth = logarithms[np.arange(300), truth]
+        doubt = 1 / 302  # shared by the classes that are not the truth
+        others = (logarithms.sum(axis=1) - of_truth) / (len(LABELS) - 1)
+        return -((1 - doubt) * of_truth + doubt * others).mean()
 
     grid = np.geomspace(0.1, 10, 2001)
     best = scipy.optimize.minimize_scalar(nll, bracket=(1.5, 2.5)).x
@@ -177,3 +180,12 @@ def test_a_class_without_validation_photos_is_named():
 def test_what_does_not_fit_is_refused(truth, probabilities, expected):
     with pytest.raises(InputError, match=expected):
         calibration.measure(np.array(truth), np.array(probabilities), 1.0)
+
+
+def test_a_model_that_was_right_on_every_photo_is_not_called_certain():
+    truth = np.arange(30) % 3
+    probabilities = np.full((30, 3), 0.1)
+    probabilities[np.arange(30), truth] = 0.8
+    found = calibration.fit(truth, probabilities, LABELS[:3])
+    surest = calibration.apply(probabilities, found).max()
+    assert 0.9 < surest < 0.99  # 30 of 30 shows no more than that

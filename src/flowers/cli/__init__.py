@@ -22,7 +22,8 @@ def flowers(debug: bool) -> None:
 
 
 for command in (
-    *(photos.get, photos.check, training.train, judging.evaluate),
+    *(photos.get, photos.check, training.train),
+    *(judging.evaluate, judging.compare, judging.explain, judging.similar, judging.audit),
     shipping.predict,
 ):
     flowers.add_command(command)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from flowers.config import DEFAULT
+
 SOURCE_HELP = (
     "auto | kaggle | mirror | painted | a folder of class folders | a zip or tgz. "
     "auto takes the first that is there or reachable."
@@ -29,6 +31,18 @@ folder = click.option(
     show_default=True,
     type=click.Path(path_type=Path),
     help="Folder for downloads and caches.",
+)
+weights = click.option(
+    "--weights",
+    default=DEFAULT.weights,
+    show_default=True,
+    help="auto | imagenet | none | a file: of the backbone.",
+)
+others = click.option(
+    "--others",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="A folder of photos of other things: measures how many are refused.",
 )
 model = click.option(
     "--model", default="models/flowers.keras", show_default=True, type=click.Path(path_type=Path)

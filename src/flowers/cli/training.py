@@ -16,12 +16,7 @@ from flowers.errors import InputError
 
 @click.command()
 @options.source
-@click.option(
-    "--weights",
-    default=DEFAULT.weights,
-    show_default=True,
-    help="auto | imagenet | none | a file: of the backbone.",
-)
+@options.weights
 @click.option(
     "--out",
     "model",
@@ -64,8 +59,23 @@ from flowers.errors import InputError
     show_default=True,
     help="auto | float32 | mixed_bfloat16 | mixed_float16.",
 )
+@click.option(
+    "--labels",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="A labels.csv of `flowers audit`, with your decisions.",
+)
+@options.others
 @click.option("--folds", default=0, metavar="K", help="Also cross-validate over K folds.")
-def train(source: str, model: Path, data: Path, folds: int, **choices: object) -> None:
+def train(
+    source: str,
+    model: Path,
+    data: Path,
+    folds: int,
+    labels: Path | None,
+    others: Path | None,
+    **choices: object,
+) -> None:
     """Photos in, a measured model out: get, check, train, judge, save."""
     if model.suffix != ".keras":
         raise InputError("a model file ending in .keras", str(model), "Correct --out.")
@@ -78,6 +88,14 @@ def train(source: str, model: Path, data: Path, folds: int, **choices: object) -
     config = replace(DEFAULT, **choices)
     command = " ".join(["flowers", *sys.argv[1:]])
     outcome = pipeline.run(
-        source, config, data=data, model=model, say=say, command=command, folds=folds
+        source,
+        config,
+        data=data,
+        model=model,
+        folds=folds,
+        labels=labels,
+        others=others,
+        say=say,
+        command=command,
     )
     click.echo(outcome.as_text())

@@ -111,6 +111,10 @@ def fit(truth: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> 
             differ from the logits by a number a row, which softmax does not see.
         labels: the C names, for the messages.
 
+    A truth counts as 1 - e, the other classes share e = 1 / (N + 2): a model that happens to be
+    right on all N photos is not called certain (Platt, "Probabilistic outputs for support vector
+    machines", 1999, section 2.2).
+
     Returns:
         Above 1 for a model that was too sure, below 1 for one that was not sure enough.
 
@@ -120,12 +124,15 @@ def fit(truth: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> 
     truth, probabilities = checked(truth, probabilities)
     require_enough(truth, labels)
     logits = _logits(probabilities)
+    doubt = 1 / (len(truth) + 2)
+    target = np.full_like(logits, doubt / (logits.shape[1] - 1))
+    target[np.arange(len(truth)), truth] = 1 - doubt
 
     def surprise(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
         top = scaled.max(axis=1)
         sums = np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top
-        return float((sums - scaled[np.arange(len(truth)), truth]).mean())
+        return float((sums - (target * scaled).sum(axis=1)).mean())
 
     # In the inverse temperature the function is convex, so in its logarithm it has one valley.
     found = minimize_scalar(surprise, bounds=np.log(LIMITS), method="bounded")

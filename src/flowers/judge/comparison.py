@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,19 @@ class Comparison:
             f"No difference is shown: {better} leads by {points}, but of the {disputed:,} photos "
             f"on which only one is right it wins {split}, which chance alone does in "
             f"{_chance(self.p)}. More test photos would tell."
+        )
+
+    def as_text(self) -> str:
+        """The sentence and the table behind it, for a terminal."""
+        first, second = self.names
+        low, high = self.difference_interval.low, self.difference_interval.high
+        return (
+            f"{self.sentence}\n\n"
+            f"{first}: {self.accuracy_a:.3f}   {second}: {self.accuracy_b:.3f}   "
+            f"difference {self.difference:+.3f} (95 % interval {low:+.3f} to {high:+.3f})\n"
+            f"both right {self.both_right:,}, only {first} {self.only_a:,}, "
+            f"only {second} {self.only_b:,}, both wrong {self.both_wrong:,}; "
+            f"McNemar p = {self.p:.3g}"
         )
 
     def as_dict(self) -> dict:
@@ -172,6 +186,27 @@ def compare_tables(
         )
     truth, answers = first["label"].to_numpy(), first["predicted"].to_numpy()
     return mcnemar(truth, answers, second["predicted"].to_numpy(), names, seed)
+
+
+def read_predictions(place: Path) -> pd.DataFrame:
+    """The predictions.csv of a model, of its folder, or the file itself.
+
+    Raises:
+        InputError: there is none, or it is no table.
+    """
+    path = place
+    if place.suffix == ".keras":
+        path = place.with_suffix("") / "predictions.csv"
+    elif place.is_dir():
+        path = place / "predictions.csv"
+    try:
+        return pd.read_csv(path, keep_default_na=False, dtype=str)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"a table of predictions at {path}",
+            "no such file" if isinstance(error, FileNotFoundError) else str(error).strip(),
+            "Name a model that `flowers train` made, or a predictions.csv.",
+        ) from error
 
 
 def _by_path(table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from scipy.stats import rankdata
 
+from flowers.data import others as other_photos
 from flowers.errors import InputError
 from flowers.judge.intervals import Interval, bootstrap, wilson
 
 BARS = 40  # of the histogram
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -168,3 +171,24 @@ def require_strangers(
                 f"{len(paths):,} of {len(others):,} {what}, the first {paths[0]}",
                 "Take them out: what is to be refused must not be one of the classes.",
             )
+
+
+def read_strangers(
+    folder: Path, size: int, flowers: Collection[str], labels: Collection[str], say: Say
+) -> np.ndarray:
+    """Photos that show none of the classes: uint8 [N, size, size, 3].
+
+    Args:
+        folder: of photos in any arrangement.
+        size: of the model's photos, px.
+        flowers: SHA-256 of the photos of the classes.
+        labels: the names of the classes.
+        say: receives a line about what was found.
+
+    Raises:
+        InputError: no photos, or photos of the classes among them.
+    """
+    found = other_photos.read(folder, size)
+    require_strangers(found.digests, flowers, labels)
+    say(f"photos of other things: {len(found.pixels):,}, {found.refused} left out")
+    return found.pixels

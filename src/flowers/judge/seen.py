@@ -10,6 +10,7 @@ import numpy as np
 from flowers.model.classifier import Classifier
 from flowers.progress import progress
 from flowers.train import features
+from flowers.train.inputs import Inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,3 +45,22 @@ def look(classifier: Classifier, pixels: np.ndarray, rows: np.ndarray, what: str
     whole = [np.concatenate(part) for part in zip(*parts, strict=True)]
     arrays = dict(zip(names, whole, strict=True))
     return Seen(arrays.pop("probabilities"), arrays)
+
+
+def learned(
+    inputs: Inputs, classifier: Classifier, pixels: np.ndarray, rows: np.ndarray
+) -> Mapping[str, np.ndarray]:
+    """What a trained network sees in its training photos: float32 [n, channels] a level.
+
+    Taken from the features that training kept, where it kept them.
+
+    Args:
+        inputs: what the network was fed with.
+        classifier: the trained network; without levels it gives none.
+        pixels: uint8 [M, S, S, 3], RGB.
+        rows: int [n], the training photos.
+    """
+    if not classifier.backbone.levels:
+        return {}
+    kept = inputs.levels()
+    return kept or look(classifier, pixels, rows, "what it has learned to see").levels

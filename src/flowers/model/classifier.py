@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from flowers.config import Config
 from flowers.errors import InputError
 from flowers.model import backbone as backbones
 from flowers.model.backbone import Backbone
@@ -168,6 +169,20 @@ def build(
     finally:
         keras.config.set_dtype_policy(before)
     return Classifier(keras.Model(photos, probabilities, name="flowers"), found)
+
+
+def configured(classes: int, config: Config, weights: Path | None, precision: str) -> Classifier:
+    """`build` with the numbers of a configuration, but with these weights and this precision."""
+    return build(
+        classes,
+        size=config.size,
+        backbone=config.backbone,
+        weights=weights,
+        head=config.head,
+        dropout=config.dropout,
+        precision=precision,
+        seed=config.seed,
+    )
 
 
 def fingerprint(model: keras.Model) -> str:

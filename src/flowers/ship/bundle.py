@@ -10,16 +10,14 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 
 from flowers import files
 from flowers.errors import InputError
 from flowers.judge.novelty import Novelty
-
-if TYPE_CHECKING:
-    import keras
+from flowers.ship.card import Card
 
 NOVELTY = "flowers/novelty.npz"  # a member of the archive
 
@@ -38,6 +36,28 @@ def save(model: keras.Model, path: Path, novelty: Novelty | None = None) -> Path
             with zipfile.ZipFile(temporary, "a") as archive:
                 archive.writestr(NOVELTY, _packed(novelty))
     return path
+
+
+def load(path: Path, card: Card) -> keras.Model:
+    """The classifier of a .keras file: uint8 or float [B, size, size, 3] to [B, classes].
+
+    Raises:
+        InputError: it is no Keras model, or its shapes are not those of its card.
+    """
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, TypeError) as error:
+        raise InputError(
+            f"a Keras model in {path}", str(error).split("\n")[0][:200], "Train it again."
+        ) from error
+    expected = ((None, card.size, card.size, 3), (None, len(card.labels)))
+    if (model.input_shape, model.output_shape) != expected:
+        raise InputError(
+            f"a model from {expected[0]} to {expected[1]}",
+            f"{model.input_shape} to {model.output_shape} in {path}",
+            "Keep a model and its card together.",
+        )
+    return model
 
 
 def load_novelty(path: Path) -> Novelty | None:

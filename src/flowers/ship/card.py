@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from flowers import files
 from flowers.errors import InputError
 from flowers.judge.sets import PredictionSets
@@ -35,6 +37,19 @@ class Card:
     temperature: float = 1.0
     sets: PredictionSets | None = None
     threshold: float | None = None
+
+    def names(self, probabilities: np.ndarray) -> list[tuple[str, ...]]:
+        """The prediction set of each row of float [N, C], likeliest first.
+
+        Where no sets were fitted it is the likeliest name alone.
+        """
+        if self.sets is None:
+            return [(self.labels[index],) for index in probabilities.argmax(axis=1)]
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        return [
+            tuple(self.labels[index] for index in places if inside[index])
+            for places, inside in zip(order, self.sets.sets(probabilities), strict=True)
+        ]
 
     def save(self, model: Path) -> Path:
         """Writes the card beside the model, atomically."""

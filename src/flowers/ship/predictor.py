@@ -96,29 +96,11 @@ class Predictor:
         order = np.argsort(-probabilities, kind="stable")
         scores = {self.card.labels[index]: float(probabilities[index]) for index in order}
         label = self.card.labels[order[0]]
-        return Prediction(label, scores[label], scores, self._names(probabilities, order))
-
-    def _names(self, probabilities: np.ndarray, order: np.ndarray) -> tuple[str, ...]:
-        if self.card.sets is None:
-            return (self.card.labels[order[0]],)
-        members = self.card.sets.sets(probabilities[None])[0]
-        return tuple(self.card.labels[index] for index in order if members[index])
+        return Prediction(label, scores[label], scores, self.card.names(probabilities[None])[0])
 
 
 def _open_keras(path: Path, card: Card) -> Callable[[np.ndarray], np.ndarray]:
-    import keras  # imported here: it costs seconds, and exported formats need none of it
+    from flowers.ship import bundle  # Keras costs seconds, and exported formats need none of it
 
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, TypeError) as error:
-        raise InputError(
-            f"a Keras model in {path}", str(error).split("\n")[0][:200], "Train it again."
-        ) from error
-    expected = ((None, card.size, card.size, 3), (None, len(card.labels)))
-    if (model.input_shape, model.output_shape) != expected:
-        raise InputError(
-            f"a model from {expected[0]} to {expected[1]}",
-            f"{model.input_shape} to {model.output_shape} in {path}",
-            "Keep a model and its card together.",
-        )
+    model = bundle.load(path, card)
     return lambda batch: np.asarray(model.predict_on_batch(batch), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from dataclasses import dataclass, field
@@ -62,3 +63,16 @@ def load(path: Path) -> State | None:
     except (FileNotFoundError, zipfile.BadZipFile, ValueError, KeyError, EOFError):
         return None
     return State(**words, **lists)
+
+
+def name(settings: str, *arrays: np.ndarray) -> str:
+    """The file of a run: equal for two runs exactly when they would train the same thing.
+
+    Args:
+        settings: everything that decides the result and is no array, as text.
+        arrays: int, labels and photo numbers.
+    """
+    digest = hashlib.sha256(settings.encode("utf-8", "surrogateescape"))
+    for numbers in arrays:
+        digest.update(numbers.tobytes())
+    return f"run-{digest.hexdigest()[:16]}.npz"

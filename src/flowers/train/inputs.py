@@ -127,6 +127,16 @@ class Inputs:
         self.say(f"features of the frozen part: {total} in {self.folder}")
         return stores
 
+    def at_cut(self, photos: np.ndarray | None = None) -> np.ndarray:
+        """What the network sees before its last stage, averaged: float32 [n, channels].
+
+        Args:
+            photos: int [n], numbers of photos; all when left out.
+        """
+        photos = np.arange(len(self.pixels)) if photos is None else photos
+        stores = self._stage_features if self._thaws("stage") else self._pooled_stores
+        return stores[0].read_beside(photos).astype(np.float32)
+
     def levels(self) -> dict[str, np.ndarray] | None:
         """What the network sees in the training photos, averaged over each: float32 [n, channels].
 
@@ -134,26 +144,22 @@ class Inputs:
         training: the last stage is the one that has learned. None where earlier stages have
         learned as well, so that nothing of it was kept.
         """
-        thawed = {phase.thaw for phase in self.config.phases}
-        if "all" in thawed:
+        if self._thaws("all"):
             return None
-        if "stage" not in thawed:
-            store = self._pooled_stores[0]
-            return {
-                "conv4": store.read_beside(self.train).astype(np.float32),
-                "conv5": store.read(self.train).astype(np.float32),
-            }
+        if not self._thaws("stage"):
+            last = self._pooled_stores[0].read(self.train).astype(np.float32)
+            return {"conv4": self.at_cut(self.train), "conv5": last}
         store, between = self._stage_features[0], self.classifier.between()
-        seen = []
+        last = []
         with progress(None, "what it has learned to see", total=len(self.train)) as bar:
             for start in range(0, len(self.train), features.BATCH):
                 batch = store.read(self.train[start : start + features.BATCH])
-                seen.append(features.forward(between, batch))
+                last.append(features.forward(between, batch))
                 bar.update(len(batch))
-        return {
-            "conv4": store.read_beside(self.train).astype(np.float32),
-            "conv5": np.concatenate(seen),
-        }
+        return {"conv4": self.at_cut(self.train), "conv5": np.concatenate(last)}
+
+    def _thaws(self, part: str) -> bool:
+        return any(phase.thaw == part for phase in self.config.phases)
 
     def _pooled(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Per view (photo numbers, pooled features float32 [R, channels]), held in memory."""
@@ -165,7 +171,7 @@ class Inputs:
     @cached_property
     def _pooled_stores(self) -> list[Features]:
         """Pooled features, one store a view."""
-        if any(phase.thaw == "stage" for phase in self.config.phases):
+        if self._thaws("stage"):
             between = self.classifier.between()
             stores = self._stage_features
             key = f"{self._key(self.classifier.trunk('stage'))} {fingerprint(between)}"

@@ -1,0 +1,206 @@
+"""What a run leaves beside the model: the report, the answers, the search for similar photos."""
+
+from __future__ import annotations
+
+import io
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from flowers import files
+from flowers.config import Config
+from flowers.data import photos
+from flowers.data.catalogue import Catalogue
+from flowers.data.sources import Source
+from flowers.data.splits import SPLITS
+from flowers.errors import InputError
+from flowers.judge import assessment as assessments
+from flowers.judge import page, similar
+from flowers.judge import report as reports
+from flowers.judge.assessment import Assessment, Exam
+from flowers.judge.folds import Folds
+from flowers.judge.report import Report
+from flowers.judge.similar import Similar
+from flowers.judge.summary import as_text
+from flowers.model.weights import Weights
+from flowers.ship.card import Card
+
+SIMILAR = "similar.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What the main job leaves: the model file, the folder of its report, the numbers.
+
+    folds: accuracies of a cross-validation, None when none was asked for.
+    """
+
+    model: Path
+    folder: Path
+    assessment: Assessment
+    folds: Folds | None = None
+
+    @property
+    def report(self) -> Report:
+        """How often the model was right."""
+        return self.assessment.report
+
+    def as_text(self) -> str:
+        """The results as a table for the screen."""
+        parts = [as_text(self.report, self.folds), *assessments.lines(self.assessment)]
+        places = f"\nmodel:  {self.model}\nreport: {self.folder / 'report.html'}"
+        return "\n".join([parts[0], "", *parts[1:], places])
+
+
+def exam(
+    catalogue: Catalogue,
+    pixels: np.ndarray,
+    rows: np.ndarray,
+    labels: tuple[str, ...],
+    others: np.ndarray | None,
+    neighbours: tuple[Similar, tuple[str, ...]] | None,
+) -> Exam:
+    """Some photos of a catalogue as what a model is examined on.
+
+    Args:
+        catalogue: of the photos.
+        pixels: uint8 [M, S, S, 3], in the order of `catalogue.usable`.
+        rows: int [N], which of them.
+        labels: the model's classes.
+        others: see `judge.assessment.Exam`.
+        neighbours: see `judge.assessment.Exam`.
+    """
+    usable = catalogue.usable.iloc[rows]
+    truth = np.array([labels.index(name) for name in usable["label"]])
+    return Exam(
+        pixels,
+        rows,
+        truth,
+        labels,
+        tuple(usable["path"]),
+        lambda path: photos.read(catalogue.root / path),
+        others=others,
+        neighbours=neighbours,
+    )
+
+
+def write(
+    folder: Path,
+    assessment: Assessment,
+    examined: Exam,
+    settings: Mapping[str, object],
+    history: pd.DataFrame | None,
+    card: Card,
+) -> None:
+    """Writes report.json, predictions.csv and report.html into `folder`, each atomically.
+
+    Args:
+        folder: made when missing.
+        assessment: what was measured.
+        examined: on which photos.
+        settings: how it was measured, for the page.
+        history: one row an epoch, or None.
+        card: of the model.
+    """
+    report, probabilities = assessment.report, assessment.probabilities
+    table = reports.predictions_table(
+        examined.truth, probabilities, report.labels, list(examined.paths)
+    )
+    table.insert(5, "set", ["|".join(names) for names in card.names(probabilities)])
+    if assessment.novelty is not None and card.threshold is not None:
+        table.insert(6, "novelty", assessment.novelty)
+        table.insert(7, "known", assessment.novelty <= card.threshold)
+    files.write_json(folder / "report.json", assessment.as_dict())
+    files.write_text(folder / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
+    html = page.page(
+        report,
+        history,
+        settings,
+        examined.read,
+        sections=assessment.sections,
+        tiles=assessment.tiles(),
+        unknown=assessment.unknown(),
+    )
+    files.write_text(folder / "report.html", html)
+
+
+def save_similar(folder: Path, search: Similar, labels: tuple[str, ...]) -> Path:
+    """Keeps the training photos' features, to find similar ones later.
+
+    Args:
+        folder: of the report.
+        search: the training photos.
+        labels: the class of each, in the order of `search.paths`.
+    """
+    buffer = io.BytesIO()
+    text = "\0".join(labels).encode("utf-8", "surrogateescape")
+    np.savez(buffer, labels=np.frombuffer(text, np.uint8), **search.arrays())
+    return files.write_bytes(folder / SIMILAR, buffer.getvalue())
+
+
+def load_similar(folder: Path) -> tuple[Similar, tuple[str, ...]] | None:
+    """What `save_similar` kept; None where there is nothing.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / SIMILAR
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            values = dict(arrays)
+        labels = values.pop("labels").tobytes().decode("utf-8", "surrogateescape").split("\0")
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"the features of training photos in {path}", str(error), "Remove it, or train again."
+        ) from error
+    return Similar.from_arrays(values), tuple(labels)
+
+
+def neighbours(
+    catalogue: Catalogue, levels: Mapping[str, np.ndarray] | None
+) -> tuple[Similar, tuple[str, ...]] | None:
+    """The training photos by what the network sees in them, with the class of each.
+
+    Args:
+        catalogue: of the photos.
+        levels: of the training photos (`train.inputs.Inputs.levels`); None where none were kept.
+    """
+    if not levels or "conv5" not in levels:
+        return None
+    learned = catalogue.usable.iloc[catalogue.rows("train")]
+    return similar.fit(levels["conv5"], learned["path"].tolist()), tuple(learned["label"])
+
+
+def settings(
+    source: Source, catalogue: Catalogue, config: Config, weights: Weights, command: str
+) -> dict[str, object]:
+    """How the figures came about, in the order in which the report shows it."""
+    versions = {name: metadata.version(name) for name in ("flowers", "keras", "numpy", "pillow")}
+    backend = keras.backend.backend()
+    return {
+        "command": command,
+        "photos": f"{source.name}: {source.folder}",
+        "split": {split: len(catalogue.rows(split)) for split in SPLITS},
+        "seed": config.seed,
+        "size": f"{config.size} px",
+        "backbone": config.backbone,
+        "weights": weights.description,
+        "phases": [
+            f"{phase.name}: up to {phase.epochs} epochs at {phase.rate:g}, batch {phase.batch}"
+            for phase in config.phases
+        ],
+        "views a training photo": config.views,
+        "label smoothing": config.label_smoothing,
+        "weight decay": config.weight_decay,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": versions | {backend: metadata.version(backend)},
+    }
