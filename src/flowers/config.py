@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from flowers.errors import InputError
 
+MODEL_SPACE = 200_000_000  # bytes a run asks for before it begins: the model and its report
 THAW = ("head", "stage", "all")  # from the smallest to the largest part that learns
 
 

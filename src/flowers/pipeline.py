@@ -11,13 +11,9 @@ import numpy as np
 import pandas as pd
 
 from flowers import files, results
-from flowers.config import DEFAULT, Config
+from flowers.config import DEFAULT, MODEL_SPACE, Config
 from flowers.data import catalogue as catalogues
-from flowers.data import labels as label_files
-from flowers.data import pixels, sources
-from flowers.data.catalogue import Catalogue
-from flowers.data.sources import Source
-from flowers.data.splits import SPLITS
+from flowers.data.prepared import Photos, prepare
 from flowers.errors import InputError, WorldError
 from flowers.judge import calibration, refusal, seen
 from flowers.judge import trust as trusts
@@ -39,18 +35,6 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Photos:
-    """A set of photos, ready: where it came from, its catalogue, its pixels.
-
-    pixels: uint8 [N, size, size, 3], RGB, in the order of `catalogue.usable`.
-    """
-
-    source: Source
-    catalogue: Catalogue
-    pixels: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
 class Trained:
     """A trained classifier in float32, how it came about, and one row an epoch.
 
@@ -67,7 +51,7 @@ class Trained:
 
 
 def run(
-    source: str = "auto",
+    source: str | Photos = "auto",
     config: Config = DEFAULT,
     *,
     data: Path = Path("data"),
@@ -81,7 +65,7 @@ def run(
     """Photos in, a measured model out: get, check, train, judge, save.
 
     Args:
-        source: see `data.sources.get`.
+        source: see `data.sources.get`; or photos that are prepared, with their labels.
         config: the recipe.
         data: folder for downloads and caches.
         model: the file to write; flowers.json and a folder flowers/ with the report go beside it.
@@ -95,8 +79,10 @@ def run(
         InputError: the photos or the settings cannot be used.
         WorldError: disk, network or an interruption stands in the way; the same call resumes.
     """
-    files.require_space(model.parent, 200_000_000, "the model and its report")
-    prepared = prepare(source, config, data=data, labels=labels, say=say)
+    files.require_space(model.parent, MODEL_SPACE, "the model and its report")
+    prepared = source
+    if isinstance(source, str):
+        prepared = prepare(source, config, data=data, labels=labels, say=say)
     strangers = None
     if others:
         known = prepared.catalogue.table["sha256"], prepared.catalogue.labels
@@ -113,38 +99,6 @@ def run(
         outcome = judge(prepared, trained, trusted, levels, folds=measured, **shown)
     trained.checkpoint.unlink(missing_ok=True)
     return outcome
-
-
-def prepare(
-    source: str,
-    config: Config,
-    *,
-    data: Path = Path("data"),
-    labels: Path | None = None,
-    say: Say = print,
-) -> Photos:
-    """Gets the photos, checks and splits them, decodes them once.
-
-    Raises:
-        InputError: the photos or labels.csv cannot be used.
-    """
-    decided = label_files.read(labels) if labels else None
-    found = sources.get(source, data, seed=config.seed)
-    say(f"photos: {found.reason}")
-    listed = catalogues.build(found.folder, seed=config.seed, shares=config.shares)
-    if decided is not None:
-        listed = label_files.apply(listed, decided, seed=config.seed, shares=config.shares)
-        acted = decided["action"].value_counts()
-        say(
-            f"labels: {acted.get('relabel', 0)} photos relabelled, {acted.get('remove', 0)} removed"
-        )
-    catalogues.require_trainable(listed)
-    left_out = len(listed.table) - len(listed.usable)
-    counts = ", ".join(f"{len(listed.rows(split)):,} {split}" for split in SPLITS)
-    say(f"catalogue: {counts}; {left_out} left out (see `flowers check {found.folder}`)")
-    decoded = pixels.cache(listed, config.size, data / "cache")
-    say(f"pixels: {files.amount(decoded.nbytes)} in {data / 'cache'}")
-    return Photos(found, listed, decoded)
 
 
 def fit(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
+from flowers import files
 from flowers.cli import options
 from flowers.cli.options import quiet, say
-from flowers.config import DEFAULT, phases
+from flowers.config import DEFAULT, MODEL_SPACE, phases
 from flowers.errors import InputError
 
 
@@ -79,23 +80,26 @@ def train(
     """Photos in, a measured model out: get, check, train, judge, save."""
     if model.suffix != ".keras":
         raise InputError("a model file ending in .keras", str(model), "Correct --out.")
-    with quiet():
-        from flowers import pipeline
-
     names, epochs, rate = (choices.pop(name) for name in ("phases", "epochs", "rate"))
     if names or epochs or rate:
         choices["phases"] = phases(names or "head,stage", epochs, rate)
     config = replace(DEFAULT, **choices)
-    command = " ".join(["flowers", *sys.argv[1:]])
+    files.require_space(model.parent, MODEL_SPACE, "the model and its report")
+    # before Keras is imported, which costs seconds: what is wrong with the photos is said at once
+    from flowers.data import prepared
+
+    ready = prepared.prepare(source, config, data=data, labels=labels, say=say)
+    with quiet():
+        from flowers import pipeline
+
     outcome = pipeline.run(
-        source,
+        ready,
         config,
         data=data,
         model=model,
         folds=folds,
-        labels=labels,
         others=others,
         say=say,
-        command=command,
+        command=" ".join(["flowers", *sys.argv[1:]]),
     )
     click.echo(outcome.as_text())

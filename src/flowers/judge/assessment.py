@@ -94,7 +94,7 @@ class Assessment:
         if self.trust.calibration:
             after = self.trust.calibration.after
             note = "the mean gap between how sure it is and how often it is right"
-            found.append(Tile(f"{100 * after.ece:.1f} points", "off in its percentages", note))
+            found.append(Tile(f"{100 * after.ece:.1f}", "points off in its percentages", note))
         if self.trust.refusal and self.trust.refusal.accepted is not None:
             refusal = self.trust.refusal
             note = f"of {refusal.others:,} photos that show none of the classes"

@@ -132,7 +132,7 @@ def _tiles(report: Report) -> list[Tile]:
             "every class counts the same, both kinds of error count; 1 is perfect",
         ),
         Tile(
-            f"{report.nll:.2f}",
+            f"{abs(report.nll):.2f}",
             "surprise (NLL)",
             f"0: sure and right; {even:.2f}: guessing; more: sure and wrong",
         ),

@@ -97,7 +97,8 @@ def compute(
     Raises:
         WorldError: the disk is full or cannot be written.
     """
-    digest = hashlib.sha256(key.encode() + photos.astype("<i8").tobytes()).hexdigest()[:16]
+    form = f"{key} {[output.shape[1:] for output in trunk.outputs]}"
+    digest = hashlib.sha256(form.encode() + photos.astype("<i8").tobytes()).hexdigest()[:16]
     place = folder / f"features-{digest}"
     shape, *beside = (tuple(output.shape[1:]) for output in trunk.outputs)
     found = Features(place, photos, shape, sum(n for (n,) in beside))
