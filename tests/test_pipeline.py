@@ -13,6 +13,7 @@ from flowers import evaluation, files, pipeline
 from flowers.config import Config, Phase
 from flowers.data import photos
 from flowers.errors import InputError
+from flowers.judge.assessment import NONE
 from flowers.ship.predictor import Predictor
 
 CONFIG = Config.tiny(
@@ -116,7 +117,7 @@ def test_evaluates_the_test_photos_again_with_the_same_result(job, small_folder,
         str(small_folder),
         data=tmp_path,
         folder=tmp_path / "again",
-        thorough=0,
+        effort=NONE,
         say=lambda _: 0,
     )
     assert again.report.correct == outcome.report.correct
@@ -138,7 +139,7 @@ def test_evaluates_other_photos_but_none_it_has_seen(job, small_folder, tmp_path
         str(other),
         data=tmp_path,
         folder=tmp_path / "report",
-        thorough=0,
+        effort=NONE,
         say=lambda _: 0,
     )
     assert again.report.photos == outcome.report.photos + 4

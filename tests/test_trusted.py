@@ -13,6 +13,7 @@ from flowers.config import Config, Phase
 from flowers.data import labels as label_files
 from flowers.errors import InputError
 from flowers.judge import calibration
+from flowers.judge.assessment import Effort
 from flowers.ship import bundle
 from flowers.ship import card as cards
 
@@ -105,7 +106,11 @@ def test_the_report_tells_it_in_words(job):
 def test_evaluate_adds_what_takes_minutes(job, larger_folder):
     outcome, _, folder = job
     again = evaluation.evaluate(
-        outcome.model, str(larger_folder), data=folder / "data", thorough=6, say=lambda _: 0
+        outcome.model,
+        str(larger_folder),
+        data=folder / "data",
+        effort=Effort(worse=6, maps=6),
+        say=lambda _: 0,
     )
     assert again.report.correct == outcome.report.correct
     assert again.assessment.robustness.photos == 6

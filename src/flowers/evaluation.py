@@ -13,8 +13,7 @@ from flowers.data import pixels, sources
 from flowers.data.catalogue import Catalogue
 from flowers.errors import InputError
 from flowers.judge import refusal
-from flowers.judge.assessment import examine
-from flowers.judge.robustness import PHOTOS
+from flowers.judge.assessment import Effort, examine
 from flowers.judge.similar import Similar
 from flowers.judge.trust import Trust
 from flowers.model import backbone as backbones
@@ -24,6 +23,8 @@ from flowers.ship import bundle
 from flowers.ship import card as cards
 from flowers.ship.card import Card
 
+THOROUGH = Effort()
+
 
 def evaluate(
     model: Path,
@@ -32,7 +33,7 @@ def evaluate(
     data: Path = Path("data"),
     folder: Path | None = None,
     others: Path | None = None,
-    thorough: int = PHOTOS,
+    effort: Effort = THOROUGH,
     say: Callable[[str], None] = print,
 ) -> Outcome:
     """Measures a saved model on photos it has not seen.
@@ -44,7 +45,7 @@ def evaluate(
         data: folder for downloads and caches.
         folder: of the report; beside the model when left out.
         others: a folder of photos that show none of the classes: measures how many are refused.
-        thorough: see `judge.assessment.examine`.
+        effort: see `judge.assessment.examine`.
         say: receives a line for every step.
 
     Raises:
@@ -63,7 +64,7 @@ def evaluate(
     exam = results.exam(listed, decoded, rows, card.labels, strangers, _neighbours(model, listed))
     classifier = Classifier(bundle.load(model, card), backbones.find(card.settings["backbone"]))
     trusted = Trust(card.temperature, card.sets, bundle.load_novelty(model))
-    measured = examine(classifier, trusted, exam, thorough=thorough)
+    measured = examine(classifier, trusted, exam, effort)
     folder = folder or model.with_name(f"{model.stem}-evaluation")
     settings = {"model": str(model), "photos": f"{found.name}: {found.folder}", **card.settings}
     results.write(folder, measured, exam, settings, None, card)

@@ -34,10 +34,26 @@ from flowers.errors import InputError
 )
 @click.option(
     "--photos",
+    "worse",
     default=100,
     show_default=True,
-    type=click.IntRange(2),
-    help="How many photos are made worse, and how many heat maps put to the test.",
+    type=click.IntRange(0),
+    help="How many photos are made worse: 31 forward passes each.",
+)
+@click.option(
+    "--maps",
+    default=40,
+    show_default=True,
+    type=click.IntRange(0),
+    help="How many heat maps are put to the test: 56 forward passes each.",
+)
+@click.option(
+    "--tta",
+    "views",
+    default=4,
+    show_default=True,
+    type=click.IntRange(0, 16),
+    help="Views of a photo that are averaged, to see what that gains (test-time augmentation).",
 )
 def evaluate(
     model: Path,
@@ -46,7 +62,7 @@ def evaluate(
     folder: Path | None,
     others: Path | None,
     quick: bool,
-    photos: int,
+    **counts: int,
 ) -> None:
     """Measure MODEL on photos it has not seen: report.html, report.json, predictions.csv.
 
@@ -55,6 +71,7 @@ def evaluate(
     """
     with quiet():
         from flowers import evaluation
+        from flowers.judge import assessment
 
     outcome = evaluation.evaluate(
         model,
@@ -62,7 +79,7 @@ def evaluate(
         data=data,
         folder=folder,
         others=others,
-        thorough=0 if quick else photos,
+        effort=assessment.NONE if quick else assessment.Effort(**counts),
         say=say,
     )
     click.echo(outcome.as_text())

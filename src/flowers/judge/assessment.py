@@ -31,10 +31,21 @@ from flowers.judge.trust import Trust, Trustworthiness
 from flowers.model.classifier import Classifier
 from flowers.train import features
 
-EXPLAINED = 40  # photos whose heat maps are tested: 56 forward passes each
 SHOWN = 5  # photos whose most similar training photos are shown
 
 Read = Callable[[str], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many test photos go into the parts that take minutes; 0 leaves a part out."""
+
+    worse: int = robustness.PHOTOS  # made worse in 30 ways: 31 forward passes each
+    maps: int = 40  # heat maps put to the test: 56 forward passes each
+    views: int = augmented.VIEWS  # of each test photo, averaged; below 2 leaves it out
+
+
+NONE = Effort(worse=0, maps=0, views=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,16 +130,14 @@ class Assessment:
         return elsewhere, others, labels
 
 
-def examine(classifier: Classifier, trust_: Trust, exam: Exam, *, thorough: int = 0) -> Assessment:
+def examine(classifier: Classifier, trust_: Trust, exam: Exam, effort: Effort = NONE) -> Assessment:
     """Measures a calibrated classifier on test photos.
 
     Args:
         classifier: in float32.
         trust_: what was fitted for it on validation photos.
         exam: the photos.
-        thorough: how many test photos are also made worse, shown in several views, and have
-            their heat maps put to the test; 0 leaves these out. Each costs about 90 forward
-            passes.
+        effort: what of that which takes minutes is measured as well.
     """
     test = seen.look(classifier, exam.pixels, exam.rows, "test photos")
     strangers = None
@@ -137,7 +146,7 @@ def examine(classifier: Classifier, trust_: Trust, exam: Exam, *, thorough: int 
         strangers = seen.look(classifier, exam.others, everyone, "photos of other things")
     report = reports.evaluate(exam.truth, test.probabilities, exam.labels, exam.paths)
     trusted = trust.measure(trust_, test, exam.truth, exam.labels, strangers)
-    hard = _Hard.measure(classifier, exam, thorough)
+    hard = _Hard.measure(classifier, exam, effort)
     agreement, alike = _similar(exam, test)
     sections = [
         *trust_sections.sections(trusted.calibration, trusted.sets, trusted.refusal),
@@ -167,25 +176,17 @@ class _Hard:
     gain: augmented.Gain | None = None
 
     @classmethod
-    def measure(cls, classifier: Classifier, exam: Exam, photos: int) -> _Hard:
-        if not photos:
-            return cls()
-
+    def measure(cls, classifier: Classifier, exam: Exam, effort: Effort) -> _Hard:
         def predict(batch: np.ndarray) -> np.ndarray:
             return features.forward(classifier.model, batch)
 
-        worse = robustness.measure(predict, exam.pixels, exam.truth, rows=exam.rows, most=photos)
-        gain = augmented.gain(predict, exam.pixels, exam.truth, rows=exam.rows)
-        drawn = np.random.default_rng(0).permutation(exam.rows)[: min(photos, EXPLAINED)]
-        faithful = None
-        if len(drawn) > 1:
-            chosen = exam.pixels[np.sort(drawn)]
-            try:
-                maps = explain.explain_all(classifier.model, chosen)
-                faithful = explain.faithful(predict, chosen, maps)
-            except InputError:  # a head that is no stack of dense layers, or too small a map
-                faithful = None
-        return cls(faithful, worse, gain)
+        photos, truth, rows = exam.pixels, exam.truth, exam.rows
+        worse = gain = None
+        if effort.worse:
+            worse = robustness.measure(predict, photos, truth, rows=rows, most=effort.worse)
+        if effort.views > 1:
+            gain = augmented.gain(predict, photos, truth, effort.views, rows=rows)
+        return cls(_faithful(classifier, exam, predict, effort.maps), worse, gain)
 
     def sections(self, exam: Exam) -> list[Section]:
         found = []
@@ -195,6 +196,20 @@ class _Hard:
         if self.gain:
             found.append(augmented_section.section(self.gain))
         return found
+
+
+def _faithful(
+    classifier: Classifier, exam: Exam, predict: Callable[[np.ndarray], np.ndarray], count: int
+) -> Faithful | None:
+    """None where it was not asked for, or the network has no heat maps fine enough for a test."""
+    drawn = np.random.default_rng(0).permutation(exam.rows)[:count]
+    if len(drawn) < 2:
+        return None
+    chosen = exam.pixels[np.sort(drawn)]
+    try:
+        return explain.faithful(predict, chosen, explain.explain_all(classifier.model, chosen))
+    except InputError:
+        return None
 
 
 def _looks_at(
