@@ -56,6 +56,24 @@ def find(name: str) -> Backbone:
     )
 
 
+def recognise(model: keras.Model) -> Backbone:
+    """The backbone that a model was built on, told by its layers' names.
+
+    Raises:
+        InputError: it is none of ours.
+    """
+    names = {layer.name for layer in model.layers}
+    for name in ("resnet50", "miniature"):
+        found = find(name)
+        if {found.cut, *found.levels.values()} <= names:
+            return found
+    raise InputError(
+        "a classifier on a backbone called resnet50 or miniature",
+        f"a model called {model.name} with other layers",
+        "Pass a model that `flowers train` has saved.",
+    )
+
+
 def caffe_scaling(photos: keras.KerasTensor) -> keras.KerasTensor:
     """RGB 0-255 to what ImageNet's ResNet50 expects, in plain operations.
 
