@@ -27,13 +27,25 @@ def photos():
 
 
 @pytest.fixture(scope="module")
-def model():
-    return classifier.build(3, size=32, backbone="miniature", head=(16, 8)).model
+def built():
+    return classifier.build(3, size=32, backbone="miniature", head=(16, 8))
 
 
 @pytest.fixture(scope="module")
-def novelty(model, photos):
-    features = graph.features_model(model).predict_on_batch(photos)
+def model(built):
+    return built.model
+
+
+@pytest.fixture(scope="module")
+def features(built, photos):
+    """What the score looks at in each of `photos`."""
+    return {
+        n: v for n, v in built.levels().predict_on_batch(photos).items() if n != "probabilities"
+    }
+
+
+@pytest.fixture(scope="module")
+def novelty(features):
     held_out = {name: values[60:] for name, values in features.items()}
     return novelties.fit(
         {name: values[:60] for name, values in features.items()},
@@ -48,7 +60,7 @@ def shipped(model, novelty):
     return graph.build(model, novelty)
 
 
-def test_every_output_is_what_it_says(shipped, model, novelty, photos):
+def test_every_output_is_what_it_says(shipped, model, novelty, photos, features):
     outputs = shipped.predict_on_batch(photos)
     assert {name: part.shape for name, part in outputs.items()} == {
         "probabilities": (120, 3),
@@ -57,7 +69,6 @@ def test_every_output_is_what_it_says(shipped, model, novelty, photos):
     }
     assert all(part.dtype == np.float32 for part in outputs.values())
     np.testing.assert_allclose(outputs["probabilities"], model.predict_on_batch(photos), atol=1e-6)
-    features = graph.features_model(model).predict_on_batch(photos)
     np.testing.assert_allclose(outputs["novelty"], novelty.score(features), rtol=1e-3)
     for heat, explained in zip(
         outputs["heat"][:5], explain.explain_all(model, photos[:5]), strict=True
@@ -69,11 +80,11 @@ def test_directions_beyond_the_width_are_in_it(novelty):
     assert novelty.levels["conv5"].rest > 0 and novelty.levels["conv4"].rest == 0
 
 
-def test_strangers_score_the_same_as_by_the_formula(shipped, model, novelty):
+def test_strangers_score_the_same_as_by_the_formula(shipped, built, novelty):
     random = np.random.default_rng(5)
     strange = random.integers(0, 256, (6, 32, 32, 3)).astype(np.uint8)
     strange[0] = 0
-    features = graph.features_model(model).predict_on_batch(strange)
+    features = built.levels().predict_on_batch(strange)
     outputs = shipped.predict_on_batch(strange)["novelty"]
     np.testing.assert_allclose(outputs, novelty.score(features), rtol=1e-3)
 

@@ -24,7 +24,7 @@ def flowers(debug: bool) -> None:
 for command in (
     *(photos.get, photos.check, training.train),
     *(judging.evaluate, judging.compare, judging.explain, judging.similar, judging.audit),
-    shipping.predict,
+    *(shipping.export, shipping.predict),
 ):
     flowers.add_command(command)
 

@@ -97,6 +97,14 @@ def read(
     return np.array(image)
 
 
+def resize(photo: np.ndarray, size: int) -> np.ndarray:
+    """Squeezes pixels, uint8 [height, width, 3], to [size, size, 3] as `read` does."""
+    import numpy as np
+    from PIL import Image
+
+    return np.array(Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR))
+
+
 def inspect(path: str | Path, limits: PhotoLimits = LIMITS) -> PhotoFacts:
     """Looks at a photo file: one read, one full decode.
 

@@ -8,6 +8,8 @@ belongs to.
 from __future__ import annotations
 
 import io
+import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -20,6 +22,15 @@ from flowers.judge.novelty import Novelty
 from flowers.ship.card import Card
 
 NOVELTY = "flowers/novelty.npz"  # a member of the archive
+# Settings that came after Keras 3.13, which refuses those it does not know, with the values at
+# which leaving them out says the same. Colab has 3.13.
+NEWER = {
+    "input_axes": None,
+    "output_axes": None,
+    "renorm": False,
+    "renorm_clipping": None,
+    "renorm_momentum": 0.99,
+}
 
 
 def save(model: keras.Model, path: Path, novelty: Novelty | None = None) -> Path:
@@ -31,10 +42,18 @@ def save(model: keras.Model, path: Path, novelty: Novelty | None = None) -> Path
         novelty: fitted on this very model's features; None leaves the member out.
     """
     with files.atomic(path) as temporary:
-        model.save(temporary)
-        if novelty is not None:
-            with zipfile.ZipFile(temporary, "a") as archive:
-                archive.writestr(NOVELTY, _packed(novelty))
+        # its name is swept away as every temporary's is, should a kill leave it
+        saved = path.with_name(f".saved-{path.name}.{os.getpid()}.partial{path.suffix}")
+        try:
+            model.save(saved)
+            with zipfile.ZipFile(saved) as source, zipfile.ZipFile(temporary, "w") as target:
+                for member in source.infolist():
+                    content = source.read(member)
+                    target.writestr(member, _plain(content) if _is_config(member) else content)
+                if novelty is not None:
+                    target.writestr(NOVELTY, _packed(novelty))
+        finally:
+            saved.unlink(missing_ok=True)
     return path
 
 
@@ -79,6 +98,22 @@ def load_novelty(path: Path) -> Novelty | None:
             f"a file that cannot be read ({error})",
             "Copy it again, or train again.",
         ) from error
+
+
+def _is_config(member: zipfile.ZipInfo) -> bool:
+    return member.filename == "config.json"
+
+
+def _plain(config: bytes) -> bytes:
+    """config.json without the settings that older versions of Keras do not know."""
+
+    def without(value: object) -> object:
+        if isinstance(value, dict):
+            kept = {k: v for k, v in value.items() if k not in NEWER or v != NEWER[k]}
+            return {k: without(v) for k, v in kept.items()}
+        return [without(part) for part in value] if isinstance(value, list) else value
+
+    return json.dumps(without(json.loads(config))).encode()
 
 
 def _packed(novelty: Novelty) -> bytes:

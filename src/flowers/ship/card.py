@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ class Card:
     temperature: what the logits were divided by; it is folded into the model's last layer.
     sets: turns the model's probabilities into prediction sets; None where none were fitted.
     threshold: novelty above it counts as none of the classes; None where no score was fitted.
+    files: for each exported file, by name, its "sha256" and what was measured of it
+        (ship.proof.Row); a file that does not stand here is not opened.
     """
 
     labels: tuple[str, ...]
@@ -37,6 +40,7 @@ class Card:
     temperature: float = 1.0
     sets: PredictionSets | None = None
     threshold: float | None = None
+    files: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def names(self, probabilities: np.ndarray) -> list[tuple[str, ...]]:
         """The prediction set of each row of float [N, C], likeliest first.
@@ -57,8 +61,27 @@ class Card:
 
 
 def path_of(model: str | Path) -> Path:
-    """Where the card of a model file lies: flowers.keras -> flowers.json."""
-    return Path(model).with_suffix(".json")
+    """Where the card of a model file lies: flowers.keras, flowers.int8.tflite -> flowers.json."""
+    model = Path(model)
+    for ending in (".int8.tflite", ".openvino.xml", ".savedmodel"):
+        if model.name.endswith(ending):
+            return model.with_name(model.name.removesuffix(ending) + ".json")
+    return model.with_suffix(".json")
+
+
+def fingerprint(model: Path) -> str:
+    """The SHA-256 of a model file; of a folder or of a pair of files one over all their hashes."""
+    if model.is_dir():
+        parts = sorted(path for path in model.rglob("*") if path.is_file())
+    elif model.suffix == ".xml":
+        parts = [model, model.with_suffix(".bin")]  # OpenVINO keeps its weights in a second file
+    else:
+        return files.sha256(model)
+    digest = hashlib.sha256()
+    for part in parts:
+        content = files.sha256(part) if part.is_file() else "missing"
+        digest.update(f"{part.relative_to(model.parent).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
 
 
 def load(model: str | Path, *, verify: bool = True) -> Card:
@@ -66,12 +89,14 @@ def load(model: str | Path, *, verify: bool = True) -> Card:
 
     Raises:
         InputError: there is no model or no card, the card is not one, or the model file is not
-            the one that the card describes.
+            one that the card describes.
     """
     model = Path(model)
-    if not model.is_file():
+    if not model.exists():
         raise InputError(
-            f"a model at {model}", "no such file", "Run `flowers train` first, or name another."
+            f"a model at {model}",
+            "no such file",
+            "Run `flowers train` first (`flowers export` for other formats), or name another.",
         )
     path = path_of(model)
     if not path.is_file():
@@ -88,15 +113,31 @@ def load(model: str | Path, *, verify: bool = True) -> Card:
             temperature=float(values.get("temperature", 1.0)),
             sets=PredictionSets.from_dict(values["sets"]) if values.get("sets") else None,
             threshold=None if values.get("threshold") is None else float(values["threshold"]),
+            files={str(name): dict(row) for name, row in values.get("files", {}).items()},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"a model's card in {path}", f"a file with another form ({error})", "Train again."
         ) from error
-    if verify and files.sha256(model) != card.sha256:
+    if verify:
+        _verify(model, card, path)
+    return card
+
+
+def _verify(model: Path, card: Card, path: Path) -> None:
+    if model.suffix == ".keras":
+        known: object = card.sha256
+    elif model.name in card.files:
+        known = card.files[model.name].get("sha256")
+    else:
+        raise InputError(
+            f"a model that {path.name} describes",
+            f"{model.name}, which it does not know",
+            "Run `flowers export`: it writes the file and its hash together.",
+        )
+    if fingerprint(model) != known:
         raise InputError(
             f"the model that {path.name} describes",
             f"another content of {model}",
-            "The file was changed or damaged: train or copy it again.",
+            "The file was changed or damaged: train, export or copy it again.",
         )
-    return card

@@ -42,17 +42,11 @@ def build(model: keras.Model, novelty: Novelty | None = None) -> keras.Model:
     probabilities, heat = heat_model(model).outputs
     outputs = {"probabilities": probabilities, "heat": heat}
     if novelty is not None:
-        outputs["novelty"] = _score(pooled(model, novelty.levels), novelty)
+        outputs["novelty"] = _score(_pooled(model, novelty.levels), novelty)
     return keras.Model(model.input, outputs, name="flowers")
 
 
-def features_model(model: keras.Model) -> keras.Model:
-    """From photos to what a novelty score looks at: a dict of level -> float32 [B, D]."""
-    outputs = pooled(model, backbones.recognise(model).levels)
-    return keras.Model(model.input, outputs, name="features")
-
-
-def pooled(model: keras.Model, levels: Collection[str]) -> dict[str, keras.KerasTensor]:
+def _pooled(model: keras.Model, levels: Collection[str]) -> dict[str, keras.KerasTensor]:
     """The outputs of the backbone's levels, averaged over the photo: level -> float32 [B, D].
 
     Raises:

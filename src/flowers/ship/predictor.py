@@ -1,8 +1,8 @@
-"""One predictor behind the command line, the notebooks and, later, the page."""
+"""One predictor behind the command line, the notebooks and the page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,13 @@ import numpy as np
 from flowers.data import photos
 from flowers.errors import InputError, PhotoError
 from flowers.ship import card as cards
+from flowers.ship import runtimes
 from flowers.ship.card import Card
+from flowers.ship.runtimes import Outputs, Run
 
 BATCH = 32  # photos a forward pass, when many are asked for
+
+Source = str | Path | bytes | np.ndarray  # a photo: its path, its file's bytes, or its pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,48 +40,71 @@ class Prediction:
     known: bool | None = None
     heat: np.ndarray | None = None
 
+    def as_text(self) -> str:
+        """The answer in words: "rose", "rose or tulip", "none of these"."""
+        if self.known is False:
+            return "none of these"
+        return " or ".join(filter(None, [", ".join(self.names[:-1]), self.names[-1]]))
+
+    def as_dict(self) -> dict:
+        """All but the heat map as plain numbers, strings and lists, ready for JSON."""
+        return {
+            "answer": self.as_text(),
+            "label": self.label,
+            "probability": self.probability,
+            "names": list(self.names),
+            "known": self.known,
+            "novelty": self.novelty,
+            "scores": dict(self.scores),
+        }
+
 
 @dataclass(frozen=True)
 class Predictor:
     """A model file, opened: photos in, predictions out.
 
-    `run` maps uint8 [B, size, size, 3] to float32 [B, classes].
+    `run` maps uint8 or float32 [B, size, size, 3] to "probabilities" [B, classes] and, where the
+    model gives them, "novelty" [B] and "heat" [B, h, w]: see `ship.runtimes`.
     """
 
     card: Card
-    run: Callable[[np.ndarray], np.ndarray]
+    run: Run
 
     @classmethod
     def load(cls, path: str | Path) -> Predictor:
-        """Opens a .keras file whose hash its card knows.
+        """Opens a model file of any format whose hash its card knows.
+
+        A .tflite or .onnx file needs neither TensorFlow nor Keras.
 
         Raises:
-            InputError: no such file, no card, a hash or an ending that does not fit, or a model
-                whose shapes are not those of its card.
+            InputError: no such file, no card, a hash or an ending that does not fit, a runtime
+                that is not installed, or a model whose shapes are not those of its card.
         """
         path = Path(path)
         card = cards.load(path)
-        if path.suffix != ".keras":
-            raise InputError("a model file ending in .keras", path.name, "Name another file.")
-        return cls(card, _open_keras(path, card))
+        return cls(card, runtimes.open_model(path, card))
 
-    def predict(self, source: str | Path | bytes) -> Prediction:
-        """What the model says of one photo: a path or the bytes of a file.
+    def predict(self, source: Source) -> Prediction:
+        """What the model says of one photo.
+
+        Args:
+            source: a path, the bytes of a file, or uint8 [height, width, 3], RGB. Pixels of
+                another size than the model's are squeezed to it as those of a file are.
 
         Raises:
             PhotoError: it cannot be read as a photo.
+            InputError: an array that holds no photo.
         """
-        photo = photos.read(source, self.card.size)
-        return self._prediction(self.run(photo[None])[0])
+        return self._predictions(self._pixels(source)[None])[0]
 
     def predict_many(
-        self, sources: Iterable[str | Path]
-    ) -> Iterator[tuple[str | Path, Prediction | PhotoError]]:
+        self, sources: Iterable[Source]
+    ) -> Iterator[tuple[Source, Prediction | PhotoError]]:
         """Predictions in the order of `sources`; a photo that cannot be read gives its error."""
-        waiting: list[tuple[str | Path, np.ndarray | PhotoError]] = []
+        waiting: list[tuple[Source, np.ndarray | PhotoError]] = []
         for source in sources:
             try:
-                waiting.append((source, photos.read(source, self.card.size)))
+                waiting.append((source, self._pixels(source)))
             except PhotoError as error:
                 waiting.append((source, error))
             if len(waiting) == BATCH:
@@ -85,22 +112,38 @@ class Predictor:
                 waiting = []
         yield from self._answer(waiting)
 
-    def _answer(self, waiting: list) -> Iterator[tuple[str | Path, Prediction | PhotoError]]:
+    def _answer(self, waiting: list) -> Iterator[tuple[Source, Prediction | PhotoError]]:
         readable = [photo for _, photo in waiting if isinstance(photo, np.ndarray)]
-        rows = iter(self.run(np.stack(readable)) if readable else ())
+        found = iter(self._predictions(np.stack(readable)) if readable else ())
         for source, photo in waiting:
-            fine = isinstance(photo, np.ndarray)
-            yield source, self._prediction(next(rows)) if fine else photo
+            yield source, next(found) if isinstance(photo, np.ndarray) else photo
 
-    def _prediction(self, probabilities: np.ndarray) -> Prediction:
+    def _pixels(self, source: Source) -> np.ndarray:
+        """uint8 [size, size, 3]."""
+        size = self.card.size
+        if not isinstance(source, np.ndarray):
+            return photos.read(source, size)
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
+            raise InputError(
+                "a photo as uint8 [height, width, 3], RGB",
+                f"{source.dtype} of shape {source.shape}",
+                "Pass the file itself, or what photos.read gives.",
+            )
+        return source if source.shape[:2] == (size, size) else photos.resize(source, size)
+
+    def _predictions(self, batch: np.ndarray) -> list[Prediction]:
+        outputs = self.run(batch)
+        names = self.card.names(np.asarray(outputs["probabilities"], np.float64))
+        return [self._prediction(outputs, row, names[row]) for row in range(len(batch))]
+
+    def _prediction(self, outputs: Outputs, row: int, names: tuple[str, ...]) -> Prediction:
+        probabilities = outputs["probabilities"][row]
         order = np.argsort(-probabilities, kind="stable")
         scores = {self.card.labels[index]: float(probabilities[index]) for index in order}
         label = self.card.labels[order[0]]
-        return Prediction(label, scores[label], scores, self.card.names(probabilities[None])[0])
-
-
-def _open_keras(path: Path, card: Card) -> Callable[[np.ndarray], np.ndarray]:
-    from flowers.ship import bundle  # Keras costs seconds, and exported formats need none of it
-
-    model = bundle.load(path, card)
-    return lambda batch: np.asarray(model.predict_on_batch(batch), np.float32)
+        novelty = known = None
+        if "novelty" in outputs and self.card.threshold is not None:
+            novelty = float(outputs["novelty"][row])
+            known = novelty <= self.card.threshold
+        heat = outputs["heat"][row] if "heat" in outputs else None
+        return Prediction(label, scores[label], scores, names, novelty, known, heat)

@@ -1,0 +1,191 @@
+"""Each format's own runner: photos in; probabilities, novelty and heat maps out.
+
+A runner imports its runtime alone: TensorFlow and Keras stay out where a format does not need them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flowers.errors import InputError
+
+if TYPE_CHECKING:
+    from flowers.ship.card import Card
+
+# "probabilities" [B, C], "heat" [B, h, w] and, where a score was fitted, "novelty" [B]
+Outputs = Mapping[str, np.ndarray]
+Run = Callable[[np.ndarray], Outputs]  # [B, S, S, 3], RGB, 0-255, uint8 or float32
+
+NAMES = ("probabilities", "heat", "novelty")
+THREADS = 2  # of a runtime for one photo: more threads than a small host has cores slow it down
+
+
+def open_model(path: str | Path, card: Card, *, plain: bool = False) -> Run:
+    """Opens a model file with the runtime of its format, told by its ending.
+
+    The caller has compared the file with its card: what is opened here may run.
+
+    Args:
+        path: ends in .keras, .tflite, .onnx or .xml, or is a SavedModel folder.
+        card: tells the shapes that the model must have.
+        plain: int8 arithmetic without the CPU's newest instructions (LiteRT alone).
+
+    Raises:
+        InputError: an ending that none of them has, a runtime that is not installed, a file that
+            it cannot open, or other shapes than the card's.
+    """
+    path = Path(path)
+    openers = {
+        ".keras": _keras,
+        ".tflite": _litert,
+        ".onnx": _onnx,
+        ".savedmodel": _saved_model,
+        ".xml": _openvino,
+    }
+    if path.suffix not in openers:
+        raise InputError(
+            f"a model file ending in {', '.join(openers)}", path.name, "Name another file."
+        )
+    if plain and path.suffix != ".tflite":
+        raise ValueError(f"Only LiteRT runs without the newest instructions, not {path.name}.")
+    settings = {"plain": True} if plain else {}
+    try:
+        run = openers[path.suffix](path, card, **settings)
+    except ImportError as error:
+        raise InputError(
+            f"the runtime that reads {path.suffix} files",
+            str(error),
+            "Install it: pip install 'flowers[export]'; of .tflite alone: 'flowers[serve]'.",
+        ) from error
+    except InputError:
+        raise
+    except Exception as error:  # each runtime has exceptions of its own
+        reason = str(error).strip().split("\n")[0][:200]
+        raise InputError(
+            f"a model in {path}", reason or type(error).__name__, "Export or copy it again."
+        ) from error
+    return run
+
+
+def _checked(shapes: Mapping[str, tuple], photo: tuple, card: Card, path: Path) -> tuple[str, ...]:
+    """The outputs that the model has, or an InputError where shapes are not the card's."""
+    fits = photo[1:] == (card.size, card.size, 3) and set(NAMES[:2]) <= set(shapes) <= set(NAMES)
+    if not fits or shapes["probabilities"][1:] != (len(card.labels),):
+        raise InputError(
+            f"a model from photos of {card.size} px to {len(card.labels)} probabilities and a "
+            "heat map",
+            f"{photo} to {dict(shapes)} in {path}",
+            "Keep a model and its card together.",
+        )
+    return tuple(name for name in NAMES if name in shapes)
+
+
+def _keras(path: Path, card: Card) -> Run:
+    from flowers.ship import bundle, graph  # Keras costs seconds
+
+    shipped = graph.build(bundle.load(path, card), bundle.load_novelty(path))
+
+    def run(batch: np.ndarray) -> Outputs:
+        outputs = shipped.predict_on_batch(np.asarray(batch, np.float32))
+        return {name: np.asarray(part, np.float32) for name, part in outputs.items()}
+
+    return run
+
+
+def _litert(path: Path, card: Card, plain: bool = False) -> Run:
+    """One photo at a time: batches gain nothing on a CPU, and memory stays flat."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    # without its delegate, LiteRT multiplies int8 by older instructions, which are exact
+    kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if plain else OpResolverType.AUTO
+    interpreter = Interpreter(str(path), num_threads=THREADS, experimental_op_resolver_type=kind)
+    interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner()
+    photo, details = runner.get_input_details(), runner.get_output_details()
+    del runner  # the interpreter does not run by itself while a runner holds it
+    shapes = {name: tuple(detail["shape"]) for name, detail in details.items()}
+    entry = photo.get("photo", {"shape": (), "index": -1})
+    _checked(shapes, tuple(int(side) for side in entry["shape"]), card, path)
+    lock = threading.Lock()  # an interpreter answers one caller at a time
+
+    def run(batch: np.ndarray) -> Outputs:
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in details}
+        for row in range(len(batch)):
+            with lock:
+                interpreter.set_tensor(entry["index"], np.asarray(batch[row : row + 1], np.float32))
+                interpreter.invoke()
+                for name, detail in details.items():
+                    parts[name].append(interpreter.get_tensor(detail["index"]))
+        return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+    return run
+
+
+def _onnx(path: Path, card: Card) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        path.read_bytes(), options, providers=["CPUExecutionProvider"]
+    )  # bytes and not a path: a file can then not point to other files
+    shapes = {output.name: tuple(output.shape) for output in session.get_outputs()}
+    photo = {entry.name: tuple(entry.shape) for entry in session.get_inputs()}.get("photo", ())
+    names = _checked(shapes, photo, card, path)
+
+    def run(batch: np.ndarray) -> Outputs:
+        outputs = session.run(list(names), {"photo": np.asarray(batch, np.float32)})
+        return dict(zip(names, outputs, strict=True))
+
+    return run
+
+
+def _saved_model(path: Path, card: Card) -> Run:
+    import tensorflow as tf
+
+    opened = tf.saved_model.load(str(path))  # its variables live as long as it does
+    serve = opened.signatures["serve"]
+    shapes = {name: tuple(spec.shape) for name, spec in serve.structured_outputs.items()}
+    photo = tuple(serve.structured_input_signature[1]["photo"].shape)
+    _checked(shapes, photo, card, path)
+
+    def run(batch: np.ndarray, _keep: object = opened) -> Outputs:
+        outputs = serve(photo=tf.constant(batch, tf.float32))
+        return {name: part.numpy() for name, part in outputs.items()}
+
+    return run
+
+
+def _openvino(path: Path, card: Card) -> Run:
+    import openvino
+
+    core = openvino.Core()
+    # on CPUs that have bf16 it would compute in it by itself, and no longer agree
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": str(THREADS),
+    }
+    compiled = core.compile_model(core.read_model(path), "CPU", settings)
+    shapes = {
+        output.get_any_name(): tuple(
+            side.get_length() if side.is_static else None for side in output.partial_shape
+        )
+        for output in compiled.outputs
+    }
+    photo = tuple(
+        side.get_length() if side.is_static else None for side in compiled.inputs[0].partial_shape
+    )
+    names = _checked(shapes, photo, card, path)
+
+    def run(batch: np.ndarray) -> Outputs:
+        outputs = compiled({"photo": np.asarray(batch, np.float32)})
+        return {name: np.array(outputs[name]) for name in names}
+
+    return run
