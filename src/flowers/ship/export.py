@@ -51,7 +51,7 @@ class Exported:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The photos of one model: uint8 [N, S, S, 3] of training, to calibrate int8 on, and of test
+    """The photos of one model: uint8 [N, S, S, 3] of training, to correct int8 on, and of test
     with their classes, int [M]."""
 
     calibrating: np.ndarray

@@ -145,6 +145,8 @@ def largest_difference(outputs: Outputs, reference: Outputs) -> float:
 
 def _likeness(maps: np.ndarray, others: np.ndarray) -> float:
     """Mean cosine of heat maps [N, h, w]: 1 where they are the same; empty maps are left out."""
+    if not len(maps):
+        return 0.0
     flat, other = (part.reshape(len(part), -1).astype(np.float64) for part in (maps, others))
     lengths = np.linalg.norm(flat, axis=1) * np.linalg.norm(other, axis=1)
     shown = lengths > 1e-12
