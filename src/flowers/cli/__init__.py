@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
+from typing import NoReturn
 
 import click
 
@@ -41,7 +43,21 @@ def main() -> None:
             raise
         message, code = _explained(error)
         say(message)
+        _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process now, where TensorFlow was at work.
+
+    An error in the middle of training leaves an iterator behind whose destructor, run while Python
+    shuts down, can wait for a thread that waits for Python: the process would never end.
+    """
+    if "tensorflow" not in sys.modules:
         sys.exit(code)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _explained(error: BaseException) -> tuple[str, int]:
