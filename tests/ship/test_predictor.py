@@ -54,6 +54,17 @@ def test_path_bytes_array_and_many_are_one(shipped, lite):
         same(answer, before, 1e-6)
 
 
+def test_several_looks_at_a_photo_are_averaged(shipped, lite):
+    twice = Predictor.load(shipped.folder / "flowers.tflite", views=2)
+    for path in pictures(shipped)[:3]:
+        photo = photos.read(path, 32)
+        looks = [lite.predict(photo), lite.predict(np.ascontiguousarray(photo[:, ::-1]))]
+        found = twice.predict(path)
+        for label, score in found.scores.items():
+            assert score == pytest.approx(np.mean([look.scores[label] for look in looks]), abs=1e-6)
+        assert found.novelty == looks[0].novelty  # of the photo as it is
+
+
 def ways(shipped, run_flowers, folder):
     """path -> scores, by each way in. A way over HTTP joins here."""
     model = shipped.folder / "flowers.tflite"

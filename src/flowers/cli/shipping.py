@@ -65,7 +65,17 @@ def export(model: Path, formats: tuple[str, ...], source: str | None, data: Path
     "--csv", "table", type=click.Path(path_type=Path), help="Also write the answers as CSV here."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def predict(photos: tuple[Path, ...], model: Path, table: Path | None, as_json: bool) -> None:
+@click.option(
+    "--tta",
+    "views",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 16),
+    help="Looks at each photo that are averaged (test-time augmentation).",
+)
+def predict(
+    photos: tuple[Path, ...], model: Path, table: Path | None, as_json: bool, views: int
+) -> None:
     """Say what is on each of PHOTOS (files or folders).
 
     The model may be a .keras, .tflite or .onnx file. The last two answer at once.
@@ -76,7 +86,7 @@ def predict(photos: tuple[Path, ...], model: Path, table: Path | None, as_json: 
     with quiet():
         from flowers.ship.predictor import Predictor
 
-        predictor = Predictor.load(model)
+        predictor = Predictor.load(model, views)
     paths = [path for photo in photos for path in listing.photos_at(photo)]
     width = max((len(str(path)) for path in paths), default=0)
     found: list[tuple[str, Prediction]] = []
@@ -116,7 +126,7 @@ def as_csv(found: Sequence[tuple[str, Prediction]], labels: Sequence[str]) -> st
     for path, answer in found:
         facts = answer.as_dict()
         known = "" if answer.known is None else str(answer.known).lower()
-        row = [path, facts["answer"], answer.label, answer.probability, " ".join(answer.names)]
+        row = [path, facts["answer"], answer.label, answer.probability, "|".join(answer.names)]
         row += [known, "" if answer.novelty is None else answer.novelty]
         writer.writerow([*row, *(answer.scores[label] for label in labels)])
     return text.getvalue()

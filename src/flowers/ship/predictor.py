@@ -10,6 +10,7 @@ import numpy as np
 
 from flowers.data import photos
 from flowers.errors import InputError, PhotoError
+from flowers.judge import augmented
 from flowers.ship import card as cards
 from flowers.ship import runtimes
 from flowers.ship.card import Card
@@ -64,17 +65,23 @@ class Predictor:
     """A model file, opened: photos in, predictions out.
 
     `run` maps uint8 or float32 [B, size, size, 3] to "probabilities" [B, classes] and, where the
-    model gives them, "novelty" [B] and "heat" [B, h, w]: see `ship.runtimes`.
+    model gives them, "novelty" [B] and "heat" [B, h, w]: see `ship.runtimes`. `views` says in how
+    many ways each photo is looked at; their probabilities are averaged (`judge.augmented`).
     """
 
     card: Card
     run: Run
+    views: int = 1
 
     @classmethod
-    def load(cls, path: str | Path) -> Predictor:
+    def load(cls, path: str | Path, views: int = 1) -> Predictor:
         """Opens a model file of any format whose hash its card knows.
 
         A .tflite or .onnx file needs neither TensorFlow nor Keras.
+
+        Args:
+            path: of the model file.
+            views: how many looks at a photo are averaged; each costs a forward pass.
 
         Raises:
             InputError: no such file, no card, a hash or an ending that does not fit, a runtime
@@ -82,7 +89,7 @@ class Predictor:
         """
         path = Path(path)
         card = cards.load(path)
-        return cls(card, runtimes.open_model(path, card))
+        return cls(card, runtimes.open_model(path, card), views)
 
     def predict(self, source: Source) -> Prediction:
         """What the model says of one photo.
@@ -133,6 +140,11 @@ class Predictor:
 
     def _predictions(self, batch: np.ndarray) -> list[Prediction]:
         outputs = self.run(batch)
+        if self.views > 1:
+            others = range(1, self.views)
+            looks = [self.run(augmented.view(batch, n))["probabilities"] for n in others]
+            mean = np.mean([outputs["probabilities"], *looks], axis=0)
+            outputs = {**outputs, "probabilities": mean}
         names = self.card.names(np.asarray(outputs["probabilities"], np.float64))
         return [self._prediction(outputs, row, names[row]) for row in range(len(batch))]
 
