@@ -27,7 +27,7 @@ def trained(small_folder, tmp_path_factory):
 def test_help_names_the_commands_and_imports_nothing_heavy(run_flowers):
     done = run_flowers("--help")
     assert done.code == 0
-    for name in ("get", "check", "train", "evaluate", "predict"):
+    for name in ("get", "check", "train", "evaluate", "export", "predict"):
         assert name in done.stdout
     code = (
         "import sys; sys.argv = ['flowers', '--help']; from flowers import cli\n"

@@ -96,10 +96,10 @@ def test_the_table_says_sets_and_none_of_these_in_words(shipped, lite, run_flowe
     path = pictures(shipped)[0]
     done = run_flowers("predict", path, "--model", shipped.folder / "flowers.tflite")
     answer = lite.predict(path)
-    assert done.stdout == shipping.line(str(path), answer) + "\n"
-    assert f"  {answer.as_text()}  (" in done.stdout
+    assert done.stdout == shipping.line(f"{path}:", answer) + "\n"
+    assert f": {answer.as_text()}  (" in done.stdout
     two = Prediction("rose", 0.6, {"rose": 0.6, "tulip": 0.4}, ("rose", "tulip"), known=True)
-    assert shipping.line("a.jpg", two) == "a.jpg  rose or tulip  (rose 60.0%, tulip 40.0%)"
+    assert shipping.line("a.jpg:", two) == "a.jpg: rose or tulip  (rose 60.0%, tulip 40.0%)"
     strange = Prediction("rose", 0.6, {"rose": 0.6}, ("rose",), novelty=3.0, known=False)
     assert strange.as_text() == "none of these"
 

@@ -100,7 +100,7 @@ def predict(
         if as_json:
             click.echo(json.dumps({"path": str(path), **answer.as_dict()}, ensure_ascii=False))
         else:
-            click.echo(line(str(path).ljust(width), answer))
+            click.echo(line(f"{path}:".ljust(width + 1), answer))
     if table:
         files.write_text(table, as_csv(found, predictor.card.labels))
         say(f"wrote {table}")
@@ -113,7 +113,7 @@ def predict(
 def line(path: str, answer: Prediction) -> str:
     """One photo's row of the table: the answer in words, then the likeliest classes."""
     likeliest = ", ".join(f"{name} {share:.1%}" for name, share in list(answer.scores.items())[:3])
-    return f"{path}  {answer.as_text()}  ({likeliest})"
+    return f"{path} {answer.as_text()}  ({likeliest})"
 
 
 def as_csv(found: Sequence[tuple[str, Prediction]], labels: Sequence[str]) -> str:
