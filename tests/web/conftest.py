@@ -2,6 +2,7 @@
 
 import io
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import lite
 import numpy as np
+import psutil
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
@@ -20,8 +22,11 @@ from flowers.ship.card import Card
 from flowers.web.app import create_app
 from flowers.web.service import SimilarPhoto
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))  # the zoo of odd files
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "data"))  # the zoo of odd files
 
+# what a host runs: `gunicorn --config ...`
+PROCFILE = (ROOT / "Procfile").read_text(encoding="utf-8").partition(": ")[2]
 MEASURED = {"photos": 150, "accuracy": 0.92, "accuracy_interval": {"low": 0.865, "high": 0.954}}
 
 
@@ -84,9 +89,9 @@ class Served:
         return f"http://{self.host}:{self.port}/"
 
     def resident(self) -> int:
-        """Bytes of memory that it holds."""
-        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+        """Bytes of memory that it and its processes hold."""
+        process = psutil.Process(self.process.pid)
+        return sum(each.memory_info().rss for each in [process, *process.children()])
 
     def stop(self) -> str:
         """Ends it as a host does, and gives what it printed at its end."""
@@ -94,24 +99,39 @@ class Served:
         return self.process.communicate(timeout=20)[0].strip()
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @pytest.fixture(scope="session")
 def start(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    """Starts server processes: `start()` or `start(seconds)` gives a `Served`."""
+    """Starts server processes: `start()`, `start(seconds)` or `start(gunicorn=True)`."""
     processes = []
 
-    def run(*arguments) -> Served:
+    def run(*arguments, gunicorn: bool = False) -> Served:
         temporary = tmp_path_factory.mktemp("temporary")
+        variables = {"TMPDIR": str(temporary), "FLOWERS_MODEL": str(model_file)}
+        command = [sys.executable, lite.__file__, model_file, *map(str, arguments)]
+        if gunicorn:
+            command = [sys.executable, "-m", *PROCFILE.split(), "lite:create()"]
+            variables["PORT"] = str(free_port())
+            path = [str(Path(lite.__file__).parent), os.environ.get("PYTHONPATH", "")]
+            variables["PYTHONPATH"] = os.pathsep.join(path)
         process = subprocess.Popen(
-            [sys.executable, lite.__file__, model_file, *map(str, arguments)],
-            env=os.environ | {"TMPDIR": str(temporary)},
+            command,
+            env=os.environ | variables,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT if gunicorn else subprocess.DEVNULL,
             text=True,
         )
         processes.append(process)
-        line = process.stdout.readline()
-        assert line.startswith("http://"), process.stderr.read()
-        host, port = line.strip("/\n").removeprefix("http://").split(":")
+        if gunicorn:
+            lines = iter(process.stdout.readline, "")
+            port = next(line.rsplit(":", 1)[1].split()[0] for line in lines if "Listening" in line)
+            return Served(process, "127.0.0.1", int(port), temporary)
+        host, port = process.stdout.readline().strip("/\n").removeprefix("http://").split(":")
         return Served(process, host, int(port), temporary)
 
     yield run

@@ -2,8 +2,10 @@
 
 As a script it serves one: `python lite.py MODEL [SECONDS]`, where SECONDS is the limit of a
 request. It prints the page's address, and when stopped which heavy packages it has imported.
+For gunicorn there is `create`, which reads the model's path from FLOWERS_MODEL.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,12 +29,15 @@ class LitePredictor(Predictor):
         """As `Predictor.predict`, and for an array as `photos.read` gives it."""
         array = isinstance(source, np.ndarray)
         photo = source if array else photos.read(source, self.card.size)
-        said = self._prediction(self.run(photo[None])[0])
+        shares = self.run(photo[None])[0]
+        order = np.argsort(-shares, kind="stable")
+        scores = {self.card.labels[index]: float(shares[index]) for index in order}
+        label, names = self.card.labels[order[0]], self.card.names(shares[None])[0]
         grey = photo.mean(axis=2, dtype=np.float32)
         cells = grey[: grey.shape[0] // 4 * 4, : grey.shape[1] // 4 * 4]
         heat = cells.reshape(4, cells.shape[0] // 4, 4, cells.shape[1] // 4).mean(axis=(1, 3)) / 255
         novelty = float(2 - min(photo.std() / 20, 1.5))
-        return replace(said, novelty=novelty, known=novelty < 1.9, heat=heat)
+        return Prediction(label, scores[label], scores, names, novelty, novelty < 1.9, heat)
 
 
 def load(path: Path, change: Callable[[cards.Card], cards.Card] = lambda card: card) -> Predictor:
@@ -54,6 +59,13 @@ def load(path: Path, change: Callable[[cards.Card], cards.Card] = lambda card: c
 def with_sets(card: cards.Card) -> cards.Card:
     """A card that asks for more names than one."""
     return replace(card, sets=PredictionSets(coverage=0.95, threshold=0.5, penalty=0.0, free=1))
+
+
+def create():
+    """The application, for gunicorn."""
+    from flowers.web.app import create_app
+
+    return create_app(load(Path(os.environ["FLOWERS_MODEL"])))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ SIZE = 320  # px of a side
 QUALITY = 85  # of the JPEG: 20 kB
 
 # of each flower one that is well in view
-SEEDS = {"daisy": 6, "dandelion": 5, "rose": 6, "sunflower": 4, "tulip": 3}
+SEEDS = {"daisy": 6, "dandelion": 5, "rose": 3, "sunflower": 4, "tulip": 3}
 
 
 class Examples:

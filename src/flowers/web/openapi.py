@@ -128,8 +128,8 @@ def _schemas(labels: Sequence[str]) -> dict[str, object]:
     answer = _object(
         sentence={**_TEXT, "description": "The answer in plain words"},
         explanation={**_TEXT, "description": "How to take it; may be empty"},
-        label=label,
-        probability=_SHARE,
+        label={**label, "description": "The likeliest class"},
+        probability={**_SHARE, "description": "Of the label, calibrated"},
         scores={**_object(labels, **dict.fromkeys(labels, _SHARE)), "description": "Of each class"},
         names={**_list(label), "description": "Holds the truth as often as was asked for"},
         known={
@@ -142,7 +142,10 @@ def _schemas(labels: Sequence[str]) -> dict[str, object]:
             "items": _list({"type": "number", "minimum": 0}),
             "description": "Rows over the whole photo: what speaks for the label",
         },
-        similar=_list(_object(label=_TEXT, photo={**_TEXT, "description": "A JPEG as data: URL"})),
+        similar={
+            **_list(_object(label=_TEXT, photo={**_TEXT, "description": "A JPEG as data: URL"})),
+            "description": "Training photos like this one, where the server has them",
+        },
         error={**reason, "description": "Only where this photo cannot be read, and then alone"},
     )
     return {
