@@ -1,6 +1,6 @@
 # The page and the API of an exported model: no TensorFlow, no root, 0.4 GB.
 #
-#   flowers export --format litert        # writes models/flowers.tflite
+#   flowers export --format litert-int8        # writes models/flowers.int8.tflite
 #   docker build -t flowers .
 #   docker run --rm -p 8000:8000 --read-only --tmpfs /tmp --memory 512m flowers
 FROM python:3.12-slim
@@ -15,8 +15,8 @@ RUN sed -E '/^ +--hash/d; s/ \\$//' requirements.lock > /tmp/versions.txt \
  && pip install --constraint /tmp/versions.txt '.[serve]' \
  && rm /tmp/versions.txt
 
-COPY models/flowers.tflite models/flowers.json models/
-ENV FLOWERS_MODEL=/app/models/flowers.tflite
+COPY models/flowers.int8.tflite models/flowers.json models/
+ENV FLOWERS_MODEL=/app/models/flowers.int8.tflite
 
 RUN useradd --system --uid 10001 --no-create-home flowers
 USER 10001

@@ -26,7 +26,10 @@ def test_the_image_copies_what_the_build_is_given_and_does_not_run_as_root():
     copied = {name for line in re.findall(r"\nCOPY (.*)", docker) for name in line.split()[:-1]}
     let_in = set(re.findall(r"^!(.*)", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
     assert copied == let_in
-    assert (ROOT / "src").is_dir() and copied >= {"models/flowers.tflite", "models/flowers.json"}
+    assert (ROOT / "src").is_dir() and copied >= {
+        "models/flowers.int8.tflite",
+        "models/flowers.json",
+    }
     assert docker.rindex("\nUSER 10001") > docker.rindex("\nRUN ")
 
 

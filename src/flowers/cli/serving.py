@@ -9,7 +9,8 @@ import click
 
 from flowers.cli.options import quiet, say
 
-LIGHTEST_FIRST = tuple(Path("models", f"flowers{ending}") for ending in (".tflite", ".onnx"))
+_ENDINGS = (".int8.tflite", ".tflite", ".onnx")
+LIGHTEST_FIRST = tuple(Path("models", f"flowers{ending}") for ending in _ENDINGS)
 TRAINED = Path("models", "flowers.keras")
 
 
@@ -20,7 +21,8 @@ TRAINED = Path("models", "flowers.keras")
 def serve(model: Path | None, host: str, port: int) -> None:
     """Show the page and the REST API of MODEL.
 
-    By default the first that is there of models/flowers.tflite, .onnx and .keras; an exported
+    By default the first that is there of models/flowers.int8.tflite, .tflite, .onnx and .keras; an
+    exported
     model starts at once and needs no TensorFlow.
     """
     import logging

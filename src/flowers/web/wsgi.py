@@ -14,7 +14,7 @@ from flask import Flask
 from flowers.ship.predictor import Predictor
 from flowers.web.app import create_app
 
-DEFAULT_MODEL = "models/flowers.tflite"
+DEFAULT_MODEL = "models/flowers.int8.tflite"
 
 
 def create() -> Flask:
