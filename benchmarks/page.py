@@ -5,7 +5,8 @@ The plain page is the one of most tutorials: it imports TensorFlow, loads the .k
 Flask's development server. Each page is a process of its own, one after the other, asked by the
 same clients about the same painted photos (JPEG, 400 px).
 
-    .venv/bin/python benchmarks/page.py --model models/flowers.int8.tflite --keras models/flowers.keras
+    .venv/bin/python benchmarks/page.py \\
+        --model models/flowers.int8.tflite --keras models/flowers.keras
 
 Load is put on in the open: under overload, requests are sent at ten times the rate at which eight
 clients were answered, whether or not the earlier ones have been. Client and server share the

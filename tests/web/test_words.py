@@ -36,7 +36,7 @@ def test_the_answer_is_a_sentence(changes, labels, sentence):
 def test_the_explanation_says_how_to_take_it():
     assert words.explanation(ROSE, CARD) == ""
     two = replace(ROSE, names=("rose", "tulip"))
-    assert "right 95 % of the time" in words.explanation(two, CARD)
+    assert "holds the right name 95 % of the time" in words.explanation(two, CARD)
     assert "time" not in words.explanation(two, replace(CARD, sets=None))
     assert "nearest would be a rose" in words.explanation(replace(ROSE, known=False), CARD)
     assert "guess" in words.explanation(replace(ROSE, probability=0.4), CARD)

@@ -21,9 +21,8 @@ TRAINED = Path("models", "flowers.keras")
 def serve(model: Path | None, host: str, port: int) -> None:
     """Show the page and the REST API of MODEL.
 
-    By default the first that is there of models/flowers.int8.tflite, .tflite, .onnx and .keras; an
-    exported
-    model starts at once and needs no TensorFlow.
+    By default the first that is there of models/flowers.int8.tflite, .tflite, .onnx and .keras;
+    an exported model starts at once and needs no TensorFlow.
     """
     import logging
 

@@ -24,5 +24,6 @@ keepalive = 5  # seconds
 limit_request_line = 4096  # bytes
 limit_request_field_size = 8190  # bytes
 limit_request_fields = 50
+control_socket_disable = True  # it would be a file in a home that a container does not have
 if Path("/dev/shm").is_dir():
     worker_tmp_dir = "/dev/shm"  # the sign of life; a container's disk may stall

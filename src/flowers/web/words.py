@@ -29,9 +29,10 @@ def explanation(prediction: Prediction, card: Card) -> str:
         nearest = _with_article(prediction.label)
         return f"It is unlike the photos the model learned from. The nearest would be {nearest}."
     if len(prediction.names) > 1:
-        asked = card.sets.coverage if card.sets else None
-        often = f": with a list like this it is right {percent(asked)} of the time" if asked else ""
-        return f"The model cannot tell them apart here{often}."
+        if card.sets is None:
+            return "The model is not sure which."
+        often = percent(card.sets.coverage)
+        return f"The model is not sure: a list like this holds the right name {often} of the time."
     if prediction.probability < 0.5:
         return "This is a guess: the model finds no class likely."
     return ""
