@@ -2,14 +2,18 @@
 
 import contextlib
 import json
+import re
 import socket
 import threading
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+import zoo
+from PIL import Image
 
 MEGABYTE = 1024 * 1024
 HEAD = b"--x\r\nContent-Disposition: form-data; name=photo; filename=a\r\n\r\n"
@@ -117,6 +121,20 @@ def test_a_large_photo_stays_in_memory(either, photo):
     status, _, body = send(either, request(HEAD + photo + bytes(7 * MEGABYTE) + TAIL))
     assert status == 200 and body["predictions"][0]["label"]
     assert not list(either.temporary.iterdir())
+
+
+def test_what_a_photo_of_25_megapixels_takes_is_given_back(start, photo):
+    """Fault 8: 150 MB more at the most."""
+    served = start()
+    send(served, request(HEAD + photo + TAIL))
+    before = served.resident()
+    for mode in ("RGB", "RGBA", "I;16"):
+        large = zoo.save(Image.new(mode, (5000, 5000)), "PNG")
+        assert send(served, request(HEAD + large + TAIL))[0] == 200
+    assert served.resident() - before < 64 * MEGABYTE
+    if (status := Path(f"/proc/{served.process.pid}/status")).is_file():
+        most = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+        assert most - before < 150 * MEGABYTE
 
 
 def test_uploads_together_hold_no_more_than_there_is_memory_for(start, photo):

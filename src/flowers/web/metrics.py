@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter
-from pathlib import Path
+
+from flowers.web import memory
 
 # seconds: 10 ms is what one photo takes at best, 20 s what a request may take at most
 BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 20.0)
@@ -62,8 +62,8 @@ class Metrics:
         lines += _gauge("flowers_ready", "Whether the next request is let in.", int(ready))
         started = f"{self._started:.3f}"
         lines += _gauge("process_start_time_seconds", "When the process began.", started)
-        if (memory := _resident()) is not None:
-            lines += _gauge("process_resident_memory_bytes", "Memory in use.", memory)
+        if (held := memory.resident()) is not None:
+            lines += _gauge("process_resident_memory_bytes", "Memory in use.", held)
         return "\n".join(lines) + "\n"
 
 
@@ -73,12 +73,3 @@ def _head(name: str, kind: str, help_text: str) -> list[str]:
 
 def _gauge(name: str, help_text: str, value: object) -> list[str]:
     return [*_head(name, "gauge", help_text), f"{name} {value}"]
-
-
-def _resident() -> int | None:
-    """Bytes of memory that the process holds; None where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -16,7 +16,7 @@ import numpy as np
 from flowers.data import photos
 from flowers.errors import InputError, PhotoError
 from flowers.ship.predictor import Prediction, Predictor
-from flowers.web import words
+from flowers.web import memory, words
 from flowers.web.gate import Gate, busy
 from flowers.web.limits import PageLimits
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from flowers.web.metrics import Metrics
 
 log = logging.getLogger("flowers.web")
+
+_SPARE = 48 * 1024 * 1024  # bytes more than before the first photo that may be held between photos
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Service:
         self._metrics = metrics
         self._decoding, self._looking = threading.Lock(), threading.Lock()
         self._warm = False
+        self._usual = 0  # bytes held before the first photo came
 
     @property
     def ready(self) -> bool:
@@ -89,6 +92,7 @@ class Service:
                 f"{shares[:10]} for a grey photo",
                 "The model is damaged: train or export it again.",
             )
+        self._usual = memory.resident() or 0
         self._warm = True
 
     def answer(self, contents: Sequence[bytes]) -> list[Answer]:
@@ -112,7 +116,11 @@ class Service:
         started = time.perf_counter()
         try:
             with self._decoding:
-                photo = photos.read(content, self.predictor.card.size, self.limits.photo)
+                try:
+                    photo = photos.read(content, self.predictor.card.size, self.limits.photo)
+                finally:
+                    if (memory.resident() or 0) > self._usual + _SPARE:
+                        memory.give_back()
         except PhotoError as error:
             self._note(content, "refused", started)
             return Answer(error=error)
