@@ -54,7 +54,8 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = classifier.build(5, size=32, backbone="miniature", head=(16, 8)).model
     path = tmp_path_factory.mktemp("served") / "flowers.tflite"
     path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
-    Card(painted.LABELS, 32, files.sha256(path), "painted", metrics=MEASURED).save(path)
+    hashes = {path.name: {"sha256": files.sha256(path)}}
+    Card(painted.LABELS, 32, "0" * 64, "painted", metrics=MEASURED, files=hashes).save(path)
     return path
 
 

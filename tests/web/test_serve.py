@@ -11,10 +11,8 @@ import pytest
 
 from flowers import files
 from flowers.data import painted
+from flowers.ship import formats, graph
 from flowers.ship.card import Card
-
-graph = pytest.importorskip("flowers.ship.graph", reason="models cannot be exported yet")
-formats = pytest.importorskip("flowers.ship.formats", reason="models cannot be exported yet")
 
 
 @pytest.fixture(scope="module")
