@@ -37,6 +37,7 @@ HEAVY = {"tensorflow", "keras", "pandas", "sklearn", "matplotlib", "scipy", "req
 LIGHT_MODULES = (
     *("config", "errors", "files", "progress", "data.photos", "ship.predictor"),
     *("cli", "cli.options", "cli.photos", "cli.training", "cli.judging", "cli.shipping"),
+    *("cli.serving", "web.app", "web.server", "web.wsgi", "web.examples"),
 )
 
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from flowers import __version__
-from flowers.cli import judging, photos, shipping, training
+from flowers.cli import judging, photos, serving, shipping, training
 from flowers.cli.options import say
 from flowers.errors import FlowersError, InputError, WorldError
 
@@ -26,7 +26,7 @@ def flowers(debug: bool) -> None:
 for command in (
     *(photos.get, photos.check, training.train),
     *(judging.evaluate, judging.compare, judging.explain, judging.similar, judging.audit),
-    *(shipping.export, shipping.predict),
+    *(shipping.export, shipping.predict, serving.serve),
 ):
     flowers.add_command(command)
 

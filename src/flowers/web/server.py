@@ -1,0 +1,208 @@
+"""The server behind `flowers serve`: waitress, with bounds on what strangers may make it hold.
+
+Waitress receives requests in one thread that waits for nobody, so that slow clients hold no thread
+that could answer. As it comes it writes uploads above 512 kB to disk, lets two hundred clients
+announce a gigabyte each, and never cuts one that sends a byte a second.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask
+from waitress.utilities import Error
+
+from flowers.errors import WorldError
+from flowers.web import headers, replies
+from flowers.web.gate import busy
+from flowers.web.limits import PageLimits
+
+_STOPPING = 10.0  # seconds in which requests at work are finished after a signal
+
+
+class _FullError(Error):
+    """All uploads together would be more than the memory is for."""
+
+    code, reason = 503, "Service Unavailable"
+
+
+class _Parser(HTTPRequestParser):
+    """One request as it comes in; refuses an upload for which there is no memory."""
+
+    def __init__(self, adjustments: Adjustments, server: _Server):
+        super().__init__(adjustments)
+        self.started = time.time()
+        self.announced = 0  # bytes of the body, the most there can be where that is not told
+        self._server = server
+
+    def received(self, data: bytes) -> int:
+        before = self.headers_finished
+        consumed = super().received(data)
+        if self.headers_finished and not before and not self.completed:
+            size = self.adj.max_request_body_size if self.chunked else self.content_length
+            if self._server.announced() + size > self._server.limits.received:
+                self.error, self.completed = _FullError("busy"), True
+            else:
+                self.announced = size
+        if self.error is not None:
+            self.expect_continue = False  # nobody shall send what is refused
+        return consumed
+
+
+class _Refusal(ErrorTask):
+    """What waitress refuses by itself, in the words and with the headers of the page."""
+
+    def execute(self) -> None:
+        error, limits = self.request.error, self.channel.server.limits
+        body = json.dumps(_reason(error, limits)).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers += [*headers.SECURITY.items(), ("Content-Type", "application/json")]
+        if error.code == 503:
+            self.response_headers.append(("Retry-After", str(limits.retry)))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):
+    """One connection."""
+
+    error_task_class = _Refusal
+
+    def parser_class(self, adjustments: Adjustments) -> _Parser:
+        return _Parser(adjustments, self.server)
+
+    def parsers(self) -> Iterator[_Parser]:
+        """The request being received, if any, and those that wait for an answer."""
+        if (receiving := self.request) is not None:
+            yield receiving
+        yield from tuple(self.requests)
+
+
+class _Server(TcpWSGIServer):
+    channel_class = _Channel
+    limits: PageLimits
+
+    def announced(self) -> int:
+        """Bytes of all uploads that are being received or answered."""
+        channels = tuple(self.active_channels.values())
+        return sum(parser.announced for channel in channels for parser in channel.parsers())
+
+    def maintenance(self, now: float) -> None:
+        """Cuts those who have been silent, and those who take too long to say what they want."""
+        super().maintenance(now)
+        for channel in self.active_channels.values():
+            receiving = channel.request
+            if receiving is not None and now - receiving.started > self.limits.seconds:
+                channel.will_close = True
+
+
+def serve(
+    app: Callable,
+    host: str,
+    port: int,
+    limits: PageLimits | None = None,
+    started: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serves a WSGI application until a signal stops it; what is at work is finished first.
+
+    Args:
+        app: from `create_app`.
+        host: the address to listen on; 0.0.0.0 for all of this machine's.
+        port: 0 takes a free one.
+        limits: those that `app` was made with.
+        started: told the page's address once it can be opened.
+
+    Raises:
+        WorldError: the port is taken, or may not be used.
+    """
+    limits = limits or PageLimits()
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # full is what the gate reports
+    try:
+        server = _listen(app, host, port, limits)
+    except OSError as error:
+        raise WorldError(
+            f"to listen on {host}, port {port}",
+            error.strerror or str(error),
+            "Name another with --port or --host, or stop what uses it.",
+        ) from error
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, lambda *_: stop.set())
+    running = threading.Thread(target=server.run, name="server", daemon=True)
+    try:
+        running.start()
+        started(f"http://{_named(host)}:{server.effective_port}/")
+        while running.is_alive() and not stop.wait(1):
+            pass
+        _finish(server)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        server.close()
+
+
+def _listen(app: Callable, host: str, port: int, limits: PageLimits) -> _Server:
+    whole = limits.upload + limits.form  # the form around a photo is cut by Flask, with words
+    adjustments = Adjustments(
+        listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        threads=limits.threads,
+        connection_limit=limits.connections,
+        backlog=1024,
+        asyncore_use_poll=True,
+        recv_bytes=65536,
+        inbuf_overflow=whole + 65536,  # above what is accepted: never a temporary file
+        outbuf_overflow=whole,
+        max_request_body_size=whole,
+        max_request_header_size=limits.headers,
+        channel_timeout=int(limits.seconds),
+        cleanup_interval=2,
+        ident=None,
+    )
+    server = _Server(app, _start=False, adj=adjustments, sockinfo=adjustments.listen[0])
+    server.limits = limits
+    server.accept_connections()
+    return server
+
+
+def _finish(server: _Server) -> None:
+    """Takes no more connections, and waits for the answers that are being made and sent."""
+    server.accepting = False
+    deadline = time.monotonic() + _STOPPING
+    while time.monotonic() < deadline and any(
+        channel.requests or channel.total_outbufs_len
+        for channel in tuple(server.active_channels.values())
+    ):
+        time.sleep(0.02)
+    server.task_dispatcher.shutdown(timeout=1)
+
+
+def _reason(error: Error, limits: PageLimits) -> dict[str, dict[str, str]]:
+    most = f"{limits.photo.bytes / 2**20:.0f} MB"
+    match error.code:
+        case 413:
+            reason = (f"an upload of at most {most}", f"the upload is larger than {most}")
+            return replies.problem(*reason, "Make the photo smaller and try again.")
+        case 503:
+            return replies.unusable(busy())
+    return replies.problem(
+        "a request that can be understood",
+        "the request is malformed",
+        "The API is described at /api.",
+    )
+
+
+def _named(host: str) -> str:
+    if host in ("0.0.0.0", "::"):
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

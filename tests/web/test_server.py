@@ -1,0 +1,203 @@
+"""The server as a process of its own: what it imports, holds, survives, and how it ends."""
+
+import contextlib
+import json
+import re
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import zoo
+from PIL import Image
+
+MEGABYTE = 1024 * 1024
+HEAD = b"--x\r\nContent-Disposition: form-data; name=photo; filename=a\r\n\r\n"
+TAIL = b"\r\n--x--\r\n"
+
+
+def request(body: bytes, *lines: str, length: int | None = None) -> bytes:
+    """An upload as it goes over the wire; `length` is what it says of itself."""
+    head = [
+        "POST /api/predict HTTP/1.1",
+        "Host: x",
+        "Content-Type: multipart/form-data; boundary=x",
+        f"Content-Length: {len(body) if length is None else length}",
+        *lines,
+    ]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def send(served, data: bytes, timeout: float = 20) -> tuple[int, dict[str, str], dict]:
+    """Sends bytes and reads one answer: status (0 when cut without one), headers, JSON."""
+    with socket.create_connection((served.host, served.port), timeout) as connection:
+        # it may be refused before everything was sent, and the answer be there all the same
+        with contextlib.suppress(OSError):
+            connection.sendall(data)
+        return answer(connection)
+
+
+def answer(connection: socket.socket) -> tuple[int, dict[str, str], dict]:
+    try:
+        with connection.makefile("rb") as file:
+            line = file.readline()
+            if not line:
+                return 0, {}, {}
+            headers = {}
+            while (each := file.readline().strip()) not in (b"",):
+                name, _, value = each.decode().partition(": ")
+                headers[name] = value
+            body = file.read(int(headers.get("Content-Length", 0)))
+    except ConnectionResetError:
+        return 0, {}, {}
+    return int(line.split()[1]), headers, json.loads(body) if body.startswith(b"{") else {}
+
+
+@pytest.fixture(scope="module", params=["waitress", "gunicorn"])
+def either(request, start):
+    """A process of each of the two servers."""
+    return start(gunicorn=request.param == "gunicorn")
+
+
+def healthy(served) -> bool:
+    """Whether it answers a probe within a second."""
+    with urllib.request.urlopen(f"{served.address}livez", timeout=1) as response:
+        return response.status == 200
+
+
+def test_it_answers_as_the_predictor_and_never_imports_tensorflow(start, predictor, photo):
+    served = start()
+    status, _, body = send(served, request(HEAD + photo + TAIL))
+    said = predictor.predict(photo)
+    assert status == 200 and body["predictions"][0]["label"] == said.label
+    assert body["predictions"][0]["probability"] == pytest.approx(said.probability, abs=1e-6)
+    for page in ("", "api", "examples/rose.jpg", "metrics"):
+        with urllib.request.urlopen(served.address + page) as response:
+            assert response.status == 200
+    assert served.stop() == "", "heavy packages were imported"
+    assert served.process.returncode == 0
+
+
+def test_uploads_beyond_the_limit_are_refused_however_they_are_sent(either, photo):
+    """Fault 15: declared, chunked, lying; then a healthy probe, no more memory, nothing on disk."""
+    send(either, request(HEAD + photo + TAIL))
+    before, large = either.resident(), bytes(9 * MEGABYTE)
+    chunks = b"".join(b"100000\r\n" + bytes(MEGABYTE) + b"\r\n" for _ in range(12)) + b"0\r\n\r\n"
+    chunked = request(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + chunks
+    for _ in range(5):
+        assert send(either, request(large))[0] in (413, 0)  # 0: refused while still sending
+        assert send(either, chunked)[0] in (413, 0)
+    for _ in range(200):
+        status, headers, body = send(either, request(b"", length=10**12))
+        assert status in (413, 0)
+    assert body["error"]["remedy"] == "Make the photo smaller and try again."
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    expecting = send(either, request(b"", "Expect: 100-continue", length=10**12))
+    assert expecting[0] in (413, 100)  # gunicorn lets it come before it knows
+    parts = b"".join(HEAD.replace(b"=photo", b"=%d" % i) + b"\r\n" for i in range(10_000)) + TAIL
+    assert send(either, request(parts))[0] == 413
+    assert send(either, request(b"--x\r\nContent-Disposition: " + bytes(MEGABYTE)))[0] in (400, 413)
+    assert healthy(either) and not list(either.temporary.iterdir())
+    assert either.resident() - before < 20 * MEGABYTE
+
+
+def test_what_is_no_http_is_refused_in_words(served):
+    for data, status in (
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+    ):
+        got, headers, body = send(served, data)
+        assert got == status and body["error"]["message"].startswith("The request is malformed")
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "waitress" not in str(headers) + str(body)
+
+
+def test_a_large_photo_stays_in_memory(either, photo):
+    status, _, body = send(either, request(HEAD + photo + bytes(7 * MEGABYTE) + TAIL))
+    assert status == 200 and body["predictions"][0]["label"]
+    assert not list(either.temporary.iterdir())
+
+
+def test_what_a_photo_of_25_megapixels_takes_is_given_back(start, photo):
+    """Fault 8: 150 MB more at the most."""
+    served = start()
+    send(served, request(HEAD + photo + TAIL))
+    before = served.resident()
+    for mode in ("RGB", "RGBA", "I;16"):
+        large = zoo.save(Image.new(mode, (5000, 5000)), "PNG")
+        assert send(served, request(HEAD + large + TAIL))[0] == 200
+    assert served.resident() - before < 64 * MEGABYTE
+    if (status := Path(f"/proc/{served.process.pid}/status")).is_file():
+        most = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+        assert most - before < 150 * MEGABYTE
+
+
+def test_uploads_together_hold_no_more_than_there_is_memory_for(start, photo):
+    served = start()
+    waiting = []
+    for _ in range(5):  # each announces 8 MB, and all but the end of it comes
+        connection = socket.create_connection((served.host, served.port))
+        connection.sendall(request(bytes(8 * MEGABYTE - 10), length=8 * MEGABYTE))
+        waiting.append(connection)
+    while served.resident() < 40 * MEGABYTE:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    status, headers, body = send(served, request(b"", length=8 * MEGABYTE + 1000))
+    assert status == 0 or (status, headers["Retry-After"]) == (503, "2")
+    assert "try again" in body["error"]["message"]
+    for connection in waiting:
+        connection.close()
+    while send(served, request(HEAD + photo + TAIL))[0] != 200:
+        time.sleep(0.05)
+
+
+def test_slow_clients_hold_nobody_up_and_are_cut(start):
+    """Fault 18: silent, slow in the headers, slow in the body."""
+    served = start(1.0)
+    slow = []
+    for number in range(60):
+        connection = socket.create_connection((served.host, served.port), 20)
+        connection.sendall((b"", b"GET / HT", request(HEAD, length=10_000))[number % 3])
+        slow.append(connection)
+    assert healthy(served)
+    for connection in slow:
+        with connection:
+            assert connection.recv(1) == b""
+    assert healthy(served)
+
+
+def test_overload_gets_an_answer_or_a_time_to_come_back_and_nothing_else(either, photo):
+    """Fault 19, in small."""
+    data = request(HEAD + photo + TAIL)
+    with ThreadPoolExecutor(60) as pool:
+        answers = list(pool.map(lambda _: send(either, data), range(300)))
+    counts = {status: sum(got == status for got, _, _ in answers) for status in (200, 503)}
+    assert sum(counts.values()) == 300 and counts[200] > 0
+    assert all(headers["Retry-After"] == "2" for got, headers, _ in answers if got == 503)
+    right = {body["predictions"][0]["label"] for got, _, body in answers if got == 200}
+    assert len(right) == 1 and healthy(either)
+
+
+def test_a_signal_ends_it_after_the_answers_at_work(start, photo):
+    served = start()
+    body = HEAD + photo + TAIL
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(send(served, request(body))[0]))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    while not results:
+        time.sleep(0.001)
+    served.stop()
+    for thread in threads:
+        thread.join()
+    assert served.process.returncode == 0 and set(results) <= {200, 0}
+    with pytest.raises((urllib.error.URLError, ConnectionError)):
+        healthy(served)
