@@ -330,6 +330,7 @@ def test_any_names_survive_saving(tmp_path_factory, labels):
             "label": labels,
             "sha256": [f"{n:064x}" for n in range(len(labels))],
             "group": range(len(labels)),
+            "origin": "",
             "width": 20,
             "height": 30,
             "problem": "",

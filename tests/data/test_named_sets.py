@@ -180,7 +180,7 @@ def test_hdf5_without_the_expected_keys_and_shapes_is_refused(tmp_path, changes,
 
 def test_damaged_or_lonely_hdf5_is_refused(tmp_path):
     train = hdf5(tmp_path, "train")
-    with pytest.raises(InputError, match="no HDF5 file test_signs.h5"):
+    with pytest.raises(InputError, match=r"no HDF5 file test_signs\.h5"):
         get(train, tmp_path / "data")
     hdf5(tmp_path, "test")
     train.write_bytes(train.read_bytes()[:3000])
@@ -331,7 +331,7 @@ def test_caltech101_with_missing_classes_is_refused(tmp_path):
     archive = tmp_path / "caltech-101.zip"
     few = {name: data for name, data in caltech_photos().items() if "/a" in name or "/b" in name}
     archive.write_bytes(zipped(few))
-    with pytest.raises(InputError, match="no photos of Faces, .* and 86 more") as caught:
+    with pytest.raises(InputError, match=r"no photos of Faces, .* and 86 more") as caught:
         get(f"caltech101:{archive}", tmp_path / "data")
     assert str(archive) in str(caught.value)
     assert left_over(tmp_path / "data") == []
