@@ -9,8 +9,6 @@ from pathlib import Path
 
 import click
 
-from flowers.config import DEFAULT
-
 SOURCE_HELP = (
     "auto | kaggle | mirror | painted | signs | cifar10 | caltech101 (or signs:PATH and so on) | "
     "a folder of class folders | a zip or tgz. auto takes the first flowers that are there or "

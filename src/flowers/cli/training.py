@@ -11,7 +11,7 @@ import click
 from flowers import files
 from flowers.cli import options
 from flowers.cli.options import quiet, say
-from flowers.config import MODEL_SPACE, phases, usual, usual_phases
+from flowers.config import DEFAULT, MODEL_SPACE, phases, usual, usual_phases
 from flowers.errors import InputError
 
 

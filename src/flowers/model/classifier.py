@@ -9,8 +9,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from flowers.config import Config
-from flowers.config import check_backbone
+from flowers.config import Config, check_backbone
 from flowers.errors import InputError
 from flowers.model import backbone as backbones
 from flowers.model.backbone import Backbone
