@@ -240,6 +240,14 @@ def usual_phases(config: Config) -> str:
     return "scratch" if config.backbone == FROM_SCRATCH.backbone else "cycle"
 
 
+def set_name(source: str) -> str:
+    """The set that `--data` means: signs, cifar10, caltech101, or "flowers" for all others."""
+    name = str(source).partition(":")[0]
+    if name in ("signs", "cifar10", "caltech101"):
+        return name
+    return "signs" if str(source).endswith((".h5", ".hdf5")) else "flowers"
+
+
 def usual(source: str, backbone: str | None = None) -> Config:
     """What suits a set of photos and a backbone, before anybody chooses otherwise.
 
@@ -248,7 +256,7 @@ def usual(source: str, backbone: str | None = None) -> Config:
             "signs:PATH"), or anything else.
         backbone: None takes the set's own.
     """
-    name = str(source).partition(":")[0]
+    name = set_name(source)
     own = {"signs": "resnet50-scratch", "cifar10": "resnet20"}
     backbone = backbone or own.get(name, DEFAULT.backbone)
     if backbone in (DEFAULT.backbone, "miniature"):

@@ -490,7 +490,7 @@ def test_what_has_one_origin_shares_a_split_and_is_no_conflict(garden, tmp_path)
 
 def test_look_alikes_of_two_origins_must_be_the_same_photo_to_be_grouped(garden):
     put(garden / "rose" / "a.png", picture(3))
-    put(garden / "rose" / "b.png", Image.blend(picture(3), picture(300), 0.3))  # alike, not equal
+    put(garden / "rose" / "b.png", Image.blend(picture(3), picture(300), 0.4))  # alike, not equal
     put(garden / "tulip" / "c.png", picture(101))  # a copy of tulip/01.jpg
     for origins, alike in ((None, True), (list, False)):  # list: each path its own origin
         groups = catalogues.build(garden, origins=origins).table.set_index("path")["group"]

@@ -16,7 +16,7 @@ LABELS = np.arange(16) % 4
 @pytest.fixture(scope="module")
 def norms() -> dict[str, np.ndarray]:
     found = {}
-    for plain, depth in ((True, 8), (False, 8), (True, 32), (False, 32)):
+    for plain, depth in ((True, 8), (False, 8), (True, 20), (False, 20)):
         keras.utils.set_random_seed(0)
         model = resnet_cifar(depth, 4, plain=plain, weight_decay=0)
         name = f"{'plain' if plain else 'resnet'}{depth}"
@@ -25,7 +25,7 @@ def norms() -> dict[str, np.ndarray]:
 
 
 def test_norms_are_those_of_the_gradient():
-    """Against finite differences, in the direction of the gradient of the last convolution."""
+    """Against finite differences in the last convolution: 30 directions tell it within a half."""
     keras.utils.set_random_seed(1)
     model = resnet_cifar(8, 4, weight_decay=0)
     before = [weight.copy() for weight in model.get_weights()]
@@ -42,23 +42,23 @@ def test_norms_are_those_of_the_gradient():
         return -np.log(outputs[np.arange(16), LABELS].astype(np.float64)).mean()
 
     slopes = []
-    for _ in range(60):  # the mean square of slopes along random directions is the norm's square
+    for _ in range(30):  # the mean square of slopes along random directions is the norm's square
         direction = RANDOM.normal(size=start.shape).astype(np.float32)
         step = 2e-3 * direction
         slopes.append((loss(start + step) - loss(start - step)) / 4e-3)
-    assert np.sqrt(np.mean(np.square(slopes))) == pytest.approx(found[-1], rel=0.35)
+    assert np.sqrt(np.mean(np.square(slopes))) == pytest.approx(found[-1], rel=0.5)
 
 
 def test_depth_changes_a_plain_networks_gradient_more(norms):
     spread = {name: row.max() / row.min() for name, row in norms.items()}
-    assert len(norms["plain32"]) == 31
-    assert spread["plain32"] > 2 * spread["resnet32"]
+    assert len(norms["plain20"]) == 19
+    assert spread["plain20"] > 2 * spread["resnet20"]
 
 
 def test_the_drawings_show_every_network(norms, tmp_path):
     figure = figures_depth.gradient_flow(norms)
     (axes,) = figure.axes
-    assert [len(line.get_xdata()) for line in axes.lines] == [7, 7, 31, 31]
+    assert [len(line.get_xdata()) for line in axes.lines] == [7, 7, 19, 19]
     assert axes.get_yscale() == "log"
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts[:2] == ["plain, 8 layers", "residual, 8 layers"]

@@ -48,6 +48,7 @@ def test_each_set_has_settings_of_its_own():
     assert (caltech.size, caltech.backbone) == (224, "resnet50")
     assert usual("caltech101", "resnet50-scratch").shares == caltech.shares
     assert usual("cifar10:some/file.zip") == cifar
+    assert usual("my/train_signs.h5") == usual("signs:my") == signs
     assert usual("my/photos") == usual("auto") == Config()
     assert usual("my/photos", "resnet44").size == 32
     assert phases(usual_phases(cifar), 3, 0.05)[0].epochs == 3

@@ -11,7 +11,7 @@ import click
 from flowers import files
 from flowers.cli import options
 from flowers.cli.options import quiet, say
-from flowers.config import DEFAULT, MODEL_SPACE, phases, usual, usual_phases
+from flowers.config import DEFAULT, MODEL_SPACE, phases, set_name, usual, usual_phases
 from flowers.errors import InputError
 
 
@@ -80,9 +80,7 @@ def train(
     **choices: object,
 ) -> None:
     """Photos in, a measured model out: get, check, train, judge, save."""
-    named = source.partition(":")[0]
-    known = named in ("signs", "cifar10", "caltech101")
-    model = model or Path("models") / f"{named if known else 'flowers'}.keras"
+    model = model or Path("models") / f"{set_name(source)}.keras"
     if model.suffix != ".keras":
         raise InputError("a model file ending in .keras", str(model), "Correct --out.")
     names, epochs, rate = (choices.pop(name) for name in ("phases", "epochs", "rate"))
