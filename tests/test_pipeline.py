@@ -4,13 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from flowers import evaluation, files, pipeline
-from flowers.config import Config, Phase
+from flowers.config import Config, Phase, phases, usual
 from flowers.data import photos
 from flowers.errors import InputError
 from flowers.judge.assessment import NONE
@@ -204,3 +205,38 @@ def test_the_real_network_goes_the_whole_way(small_folder, tmp_path):
     assert head["val_accuracy"].max() > 0.5  # three classes
     assert list(history["phase"].unique()) == ["head", "last stage"]
     assert Predictor.load(outcome.model).card.size == 64
+
+
+def test_a_network_from_scratch_goes_the_whole_way_on_a_set_that_comes_split(
+    small_folder, tmp_path
+):
+    """A thin ResNet of 8 layers by gradient descent, with crops and flips, judged on test/."""
+    for path in sorted(small_folder.glob("*/*.jpg")):
+        part = "test" if path.stem.endswith(("_00", "_01", "_02")) else "train"
+        target = tmp_path / "set" / part / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    phase = replace(phases("cycle")[0], epochs=12, rate=0.05, batch=8, patience=12)
+    config = replace(usual("set", "resnet8"), phases=(phase,), precision="float32")
+    outcome = pipeline.run(
+        str(tmp_path / "set"), config, data=tmp_path, model=tmp_path / "m.keras", say=lambda _: 0
+    )
+    assert outcome.report.photos == 9
+    assert outcome.report.accuracy >= 0.6  # three colours; chance is a third
+    table = pd.read_csv(outcome.folder / "predictions.csv")
+    assert table["path"].str.startswith("test/").all()
+    predictor = Predictor.load(outcome.model)
+    answer = predictor.predict(tmp_path / "set" / table["path"].iloc[0])
+    assert predictor.card.size == 32 and answer.label == table["predicted"].iloc[0]
+    assert predictor.card.settings["augmentation"] == "crop"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"size": 28}, "at least 32 px"), ({"backbone": "resnet21"}, "6n . 2 layers")],
+)
+def test_what_cannot_be_built_is_refused_before_photos_are_fetched(tmp_path, settings, words):
+    config = replace(usual("cifar10"), **settings)
+    with pytest.raises(InputError, match=words):
+        pipeline.run("cifar10", config, data=tmp_path / "data", model=tmp_path / "m.keras")
+    assert not (tmp_path / "data").exists()

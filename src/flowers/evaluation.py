@@ -54,7 +54,7 @@ def evaluate(
     card = cards.load(model)
     found = sources.get(source, data)
     say(f"photos: {found.reason}")
-    listed = catalogues.build(found.folder)
+    listed = catalogues.of(found)
     rows = unseen(listed, model.with_suffix("") / "catalogue.csv", card)
     strangers = None
     if others:

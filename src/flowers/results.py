@@ -194,10 +194,12 @@ def settings(
         "backbone": config.backbone,
         "weights": weights.description,
         "phases": [
-            f"{phase.name}: up to {phase.epochs} epochs at {phase.rate:g}, batch {phase.batch}"
+            f"{phase.name}: up to {phase.epochs} epochs at {phase.rate:g}, batch {phase.batch}, "
+            f"{phase.optimizer}, {phase.schedule}"
             for phase in config.phases
         ],
         "views a training photo": config.views,
+        "augmentation": config.augmentation,
         "label smoothing": config.label_smoothing,
         "weight decay": config.weight_decay,
         "python": platform.python_version(),

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from flowers.data.augment import augment
+from flowers.data.augment import augment, shifted
 
 SIZE = 48
 
@@ -80,6 +80,24 @@ def test_most_of_the_photo_stays_in_view():
     varied = augment(np.repeat(photo[None], 200, axis=0), np.arange(200))
     bright = (varied[..., 1] > varied.max(axis=(1, 2, 3))[:, None, None] / 2).mean(axis=(1, 2))
     assert bright.min() > 0.2 and bright.max() < 0.45
+
+
+def test_a_shift_is_a_crop_of_the_padded_photo_or_of_its_mirror(batch):
+    seeds = np.arange(300)
+    one = np.repeat(batch[:1], 300, axis=0)
+    moved = shifted(one, seeds)
+    padded = np.pad(batch[0], ((4, 4), (4, 4), (0, 0)), constant_values=128)
+    crops = {
+        padded[down : down + SIZE, right : right + SIZE][:, ::step].tobytes()
+        for down in range(9)
+        for right in range(9)
+        for step in (1, -1)
+    }
+    found = {photo.tobytes() for photo in moved}
+    assert moved.shape == one.shape and moved.dtype == np.uint8
+    assert found <= crops and len(found) > 100, "of 162, drawn 300 times"
+    np.testing.assert_array_equal(shifted(one[:3], seeds[5:8]), moved[5:8])
+    np.testing.assert_array_equal(one[0], batch[0])
 
 
 def test_threads_give_the_same(batch):

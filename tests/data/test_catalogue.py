@@ -330,6 +330,7 @@ def test_any_names_survive_saving(tmp_path_factory, labels):
             "label": labels,
             "sha256": [f"{n:064x}" for n in range(len(labels))],
             "group": range(len(labels)),
+            "origin": "",
             "width": 20,
             "height": 30,
             "problem": "",
@@ -436,6 +437,65 @@ def test_one_photo_more_moves_few_others():
         np.append(labels, "a"), np.arange(401), np.append(digests, "one photo more")
     )
     assert (before != after[:400]).sum() <= 2
+
+
+def test_a_set_that_comes_split_keeps_its_test_photos(tmp_path):
+    for label, start in (("rose", 0), ("tulip", 100)):
+        for number in range(20):
+            put(tmp_path / "train" / label / f"{number:02}.jpg", picture(start + number))
+        for number in range(50, 54):
+            put(tmp_path / "test" / label / f"{number}.jpg", picture(start + number))
+    put(tmp_path / "train" / "rose" / "seen.jpg", picture(52), quality=70)
+    put(tmp_path / "train" / "tulip" / "wrong.jpg", picture(51))
+    (tmp_path / "README.txt").write_text("two parts")
+    built = catalogues.build(tmp_path, shares=SplitShares(0.9, 0.1))
+    table = built.usable
+    counts = pd.crosstab(table["path"].str.split("/").str[0], table["split"])
+    assert counts.loc["test"].to_dict() == {"test": 8, "train": 0, "validation": 0}
+    assert counts.loc["train"].to_dict() == {"test": 0, "train": 36, "validation": 4}
+    assert built.labels == ("rose", "tulip")
+    for name, twin in (("rose/seen.jpg", "rose/52.jpg"), ("tulip/wrong.jpg", "rose/51.jpg")):
+        assert row(built, f"train/{name}")["problem"] == f"{catalogues.SEEN}test/{twin}"
+    assert catalogues.settle(built, shares=SplitShares(0.9, 0.1)).table.equals(built.table)
+    result = findings.findings(built)
+    assert ("README.txt", "outside the class folders") in result.odd and result.empty == ()
+
+
+def test_a_number_of_training_photos_a_class_leaves_the_rest_to_the_test(garden):
+    for number in range(200, 215):
+        put(garden / "rose" / f"{number}.jpg", picture(number))
+    built = catalogues.build(garden, shares=SplitShares(0.75, 0.15, per_class=12))
+    counts = pd.crosstab(built.usable["label"], built.usable["split"])
+    assert counts.loc["rose"].to_dict() == {"train": 10, "validation": 2, "test": 23}
+    assert counts.loc["tulip"].to_dict() == {"train": 10, "validation": 2, "test": 8}
+
+
+def test_what_has_one_origin_shares_a_split_and_is_no_conflict(garden, tmp_path):
+    def origins(paths):
+        return [f"plant {Path(path).stem}" for path in paths]  # one of each class a plant
+
+    built = catalogues.build(garden, origins=origins)
+    assert set(built.table["problem"]) == {""} and built.table["group"].nunique() == 40
+    assert (built.table.groupby("origin")["split"].nunique() == 1).all()
+    counts = pd.crosstab(built.usable["label"], built.usable["split"])
+    assert counts.loc["rose"].to_dict() == counts.loc["tulip"].to_dict()
+    assert counts.loc["rose"].to_dict() == {"train": 14, "validation": 3, "test": 3}
+    folds = catalogues.folds(built, 5)
+    assert (built.usable.assign(fold=folds).groupby("origin")["fold"].nunique() == 1).all()
+    path = built.save(tmp_path / "catalogue.csv")
+    assert list(catalogues.load(path).table["origin"]) == list(built.table["origin"])
+    pd.read_csv(path).drop(columns="origin").to_csv(path, index=False)  # of an earlier version
+    assert set(catalogues.load(path).table["origin"]) == {""}
+
+
+def test_look_alikes_of_two_origins_must_be_the_same_photo_to_be_grouped(garden):
+    put(garden / "rose" / "a.png", picture(3))
+    put(garden / "rose" / "b.png", Image.blend(picture(3), picture(300), 0.4))  # alike, not equal
+    put(garden / "tulip" / "c.png", picture(101))  # a copy of tulip/01.jpg
+    for origins, alike in ((None, True), (list, False)):  # list: each path its own origin
+        groups = catalogues.build(garden, origins=origins).table.set_index("path")["group"]
+        assert (groups["rose/a.png"] == groups["rose/b.png"]) == alike
+        assert groups["tulip/c.png"] == groups["tulip/01.jpg"]
 
 
 def test_folds_of_a_catalogue_follow_its_usable_photos(garden):

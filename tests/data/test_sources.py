@@ -23,9 +23,10 @@ import psutil
 import pytest
 
 from faulty_server import Fault, Site, answer, running, serve
+from flowers.data.folders import class_root
 from flowers.data.kaggle_set import KaggleSet
 from flowers.data.mirror import Mirror
-from flowers.data.sources import Places, class_root, get
+from flowers.data.sources import Places, get
 from flowers.errors import InputError, WorldError
 
 FLOWERS = ("daisy", "dandelion", "rose", "sunflower", "tulip")
@@ -83,6 +84,8 @@ def left(folder: Path) -> list[str]:
         (["set/LICENSE", "set/rose/1.jpg", "set/tulip/1.jpg"], "set"),
         (["set/rose/1.jpg", "set/tulip/1.jpg", "docs/read.txt", "code/run.py"], "set"),
         (["a/x.dat", "b/y.dat"], "."),
+        (["x/train/a/1.jpg", "x/train/b/1.jpg", "x/test/a/2.jpg", "x/test/b/2.jpg"], "x"),
+        (["train/1.jpg", "test/1.jpg", "train/more/2.jpg"], "."),
         (["Stra\u00dfe \u82b1/1.jpg", "b c/2.jpg"], "."),
     ],
 )
@@ -100,8 +103,14 @@ def test_the_class_folders_are_found(tmp_path, paths, root):
         (["flowers/rose/1.jpg", "flowers/tulip/.hidden"], "one class folder only, rose"),
         (["1.jpg", "2.jpg"], "no class folder, but 2 files"),
         (
-            ["train/a/1.jpg", "train/b/1.jpg", "test/a/2.jpg", "test/b/2.jpg"],
-            "sets of them in test and train",
+            ["spring/a/1.jpg", "spring/b/1.jpg", "summer/a/2.jpg", "summer/b/2.jpg"],
+            "sets of them in spring and summer",
+        ),
+        (["train/a/1.jpg", "train/b/1.jpg", "test/a/2.jpg"], "no b in test"),
+        (["train/a/1.jpg", "test/a/2.jpg"], "1 of them"),
+        (
+            ["x/train/a/1.jpg", "x/train/b/1.jpg", "x/test/a/2.jpg", "x/test/c/2.jpg"],
+            "no b in test; no c in train",
         ),
         (["rose/x/x/x/x/x/x/x/x/x/1.jpg"], "no class folder"),
     ],

@@ -1,5 +1,7 @@
 """The classifier of the design card, layer by layer, and how it is cut and thawed."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -123,7 +125,13 @@ def test_loads_the_weights_of_a_backbone(tmp_path):
     [
         ({"classes": 1}, "at least two classes"),
         ({"size": 16}, "at least 32 px"),
-        ({"backbone": "resnet51"}, "resnet51"),
+        ({"backbone": "resnet51"}, "6n . 2 layers"),
+        ({"backbone": "plain21"}, "6n . 2 layers"),
+        ({"backbone": "resnet2000"}, "6n . 2 layers"),
+        ({"backbone": "vgg16"}, "resnet50-scratch, resnet20.*'vgg16'"),
+        ({"backbone": "resnet20", "size": 28}, "at least 32 px for resnet20"),
+        ({"backbone": "resnet20", "weights": Path("w.h5")}, "no weights for resnet20"),
+        ({"backbone": "resnet50-scratch", "weights": Path("w.h5")}, "--backbone resnet50"),
     ],
 )
 def test_refuses_what_cannot_be_built(settings, words):
@@ -141,3 +149,40 @@ def test_refuses_weights_that_do_not_fit(tmp_path):
         classifiers.build(2, size=64, weights=path)
     with pytest.raises(InputError, match="no such file"):
         classifiers.build(2, size=64, weights=tmp_path / "nowhere.h5")
+
+
+# --- networks that start from random weights -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "classes", "parameters", "last"),
+    [
+        ("resnet50-scratch", 64, 6, 23_600_006, 2048),  # hand signs
+        ("resnet20", 32, 10, 271_194 + 922, 64),  # CIFAR-10: 0.27 M
+        ("plain20", 32, 10, 271_194 + 922, 64),
+        ("resnet8", 40, 3, None, 64),
+    ],
+)
+def test_networks_from_scratch_are_the_written_out_ones(backbone, size, classes, parameters, last):
+    built = classifiers.build(classes, size=size, backbone=backbone, head=())
+    if parameters:
+        assert built.model.count_params() == parameters
+    assert built.model.get_layer("pool").output.shape == (None, last)
+    added = any(isinstance(layer, layers.Add) for layer in built.model.layers)
+    assert added == (not backbone.startswith("plain"))
+    assert not built.model.losses, "the optimizer decays the weights, not the loss"
+    photos = np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype(np.uint8)
+    features = built.trunk("stage").predict_on_batch(photos)
+    np.testing.assert_allclose(
+        built.tail("stage").predict_on_batch(features),
+        built.model.predict_on_batch(photos),
+        atol=1e-5,
+    )
+
+
+def test_only_from_scratch_does_batch_norm_learn():
+    built = classifiers.build(2, size=32, backbone="resnet8", head=())
+    norms = [one for one in built.model.layers if isinstance(one, layers.BatchNormalization)]
+    for thaw, learns in (("all", False), ("scratch", True), ("all", False)):
+        assert {norm.trainable for norm in built.tail(thaw).layers if norm in norms} == {learns}
+    assert built.trunk("scratch") is None

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -115,6 +116,85 @@ def test_batch_norm_holds_its_statistics(photos, tmp_path):
             np.testing.assert_array_equal(ours, start)
     moved = built.model.get_layer("conv2_conv").get_weights()[0]
     assert not np.array_equal(moved, fresh.model.get_layer("conv2_conv").get_weights()[0])
+
+
+@pytest.fixture(scope="module")
+def scratch():
+    """Four epochs from random weights with shifts and mirrors, by gradient descent."""
+    phase = Phase(
+        *("from scratch", "scratch", 4, 0.05, 16), patience=4, optimizer="sgd", schedule="steps"
+    )
+    return Config.tiny(phases=(phase,), head=(), augmentation="crop", views=1, weight_decay=1e-3)
+
+
+@pytest.fixture(scope="module")
+def whole_scratch(photos, scratch, tmp_path_factory):
+    return run(photos, tmp_path_factory.mktemp("scratch"), scratch)
+
+
+def test_from_scratch_batch_norm_learns(whole_scratch):
+    built, history = whole_scratch
+    assert history[-1]["loss"] < history[0]["loss"]
+    gamma, _, mean, _ = built.model.get_layer("conv4_bn").get_weights()
+    assert (gamma != 1).all() and (mean != 0).all()
+    assert [row["rate"] for row in history] == pytest.approx([0.05, 0.05, 0.005, 0.0005])
+
+
+@pytest.mark.parametrize("saves", [1, 3])
+def test_a_kill_from_scratch_changes_nothing(
+    photos, scratch, whole_scratch, tmp_path, monkeypatch, saves
+):
+    """The crops of an epoch depend on seed and epoch, so the resumed run draws the same."""
+    whole, _ = whole_scratch
+    write, count = checkpoint.save, 0
+
+    def killed_after(path, state):
+        nonlocal count
+        write(path, state)
+        count += 1
+        if count == saves:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save", killed_after)
+        with pytest.raises(Killed):
+            run(photos, tmp_path / "killed", scratch)
+    resumed, _ = run(photos, tmp_path / "killed", scratch)
+    assert classifiers.fingerprint(resumed.model) == classifiers.fingerprint(whole.model)
+
+
+def test_each_epoch_draws_other_crops_of_the_same_photos(photos, scratch, tmp_path):
+    pixels, _ = photos
+    built = classifiers.build(CLASSES, size=32, backbone="miniature", head=())
+    train = np.arange(45)
+    inputs = Inputs(built, pixels, "pixels", train, train, scratch, tmp_path, lambda line: None)
+    read = inputs.feed(scratch.phases[0]).read
+    ones = np.ones(45, int)
+    first, again, next_epoch = (read(train, ones, epoch) for epoch in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    changed = (first != next_epoch).any(axis=(1, 2, 3))
+    assert changed.mean() > 0.9
+    np.testing.assert_array_equal(read(train, 0 * ones, 1), pixels[:45])
+
+
+def test_decay_beside_momentum_is_the_papers_term_in_the_loss():
+    """Decoupled and divided by 1 - momentum, decay shrinks weights as an L2 term does."""
+    phase = Phase("one", "scratch", 1, 0.05, 8, patience=1, optimizer="sgd", schedule="steps")
+    ends = []
+    for ours in (True, False):
+        kernel = keras.Variable(np.full(3, 2.0, np.float32), name="kernel")
+        if ours:
+            optimizer = training.optimizer(phase, 150, 0.02)
+        else:
+            rate = training.schedule(phase, 150)
+            optimizer = keras.optimizers.SGD(rate, momentum=training.MOMENTUM)
+        optimizer.build([kernel])
+        for _ in range(150):
+            gradient = 0 * kernel if ours else 0.02 * kernel
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
+        ends.append(keras.ops.convert_to_numpy(kernel))
+    assert 0.5 < ends[0][0] < 1.5, "from 2"
+    np.testing.assert_allclose(*ends, rtol=0.1)
 
 
 def test_early_stopping_returns_to_the_best_epoch(photos, tmp_path):

@@ -155,7 +155,7 @@ def similar(photo: Path, model: Path, count: int) -> None:
 )
 @click.option("--seed", default=DEFAULT.seed, show_default=True, help="Of the folds.")
 @click.option("--plant", is_flag=True, help="Also flip 5 % of the labels and count those found.")
-def audit(source: str, weights: str, data: Path, out: Path, seed: int, plant: bool) -> None:
+def audit(source: str, weights: str | None, data: Path, out: Path, seed: int, plant: bool) -> None:
     """Find labels of SOURCE that look wrong: labels.csv to edit, and a gallery to look through.
 
     Write relabel, remove or keep into the last column, then run `flowers train --labels
@@ -166,7 +166,7 @@ def audit(source: str, weights: str, data: Path, out: Path, seed: int, plant: bo
     with quiet():
         from flowers import auditing
 
-    config = replace(DEFAULT, weights=weights, seed=seed)
+    config = replace(DEFAULT, weights=weights or DEFAULT.weights, seed=seed)
     found = auditing.run(source, config, data=data, out=out, plant=plant, say=say)
     click.echo(f"{len(found.audit.issues):,} of {found.audit.photos:,} labels look wrong")
     if found.planted:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import click
 
-from flowers.config import DEFAULT
-
 SOURCE_HELP = (
-    "auto | kaggle | mirror | painted | a folder of class folders | a zip or tgz. "
-    "auto takes the first that is there or reachable."
+    "auto | kaggle | mirror | painted | signs | cifar10 | caltech101 (or signs:PATH and so on) | "
+    "a folder of class folders | a zip or tgz. auto takes the first flowers that are there or "
+    "reachable."
 )
 
 source = click.option("--data", "source", default="auto", show_default=True, help=SOURCE_HELP)
@@ -34,9 +33,8 @@ folder = click.option(
 )
 weights = click.option(
     "--weights",
-    default=DEFAULT.weights,
-    show_default=True,
-    help="auto | imagenet | none | a file: of the backbone.",
+    default=None,
+    help="auto | imagenet | none | a file: of the backbone.  [default: auto; none from scratch]",
 )
 others = click.option(
     "--others",

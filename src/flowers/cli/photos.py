@@ -8,7 +8,7 @@ import click
 
 from flowers.cli import options
 from flowers.cli.options import say
-from flowers.config import DEFAULT
+from flowers.config import DEFAULT, usual
 
 
 @click.command()
@@ -16,7 +16,7 @@ from flowers.config import DEFAULT
 @options.downloads
 @click.option("--seed", default=DEFAULT.seed, show_default=True, help="Of painted photos.")
 def get(source: str, data: Path, seed: int) -> None:
-    """Get photos: SOURCE is auto, kaggle, mirror, painted, a folder, a zip or a tgz."""
+    """Get photos: SOURCE is what `flowers train --data` takes."""
     from flowers.data import sources
 
     found = sources.get(source, data, seed=seed)
@@ -35,7 +35,7 @@ def check(source: str, data: Path, csv: Path | None, seed: int) -> None:
 
     found = sources.get(source, data, seed=seed)
     say(found.reason)
-    listed = catalogue.build(found.folder, seed=seed, shares=DEFAULT.shares)
+    listed = catalogue.of(found, seed=seed, shares=usual(source).shares)
     click.echo(findings.as_text(findings.findings(listed)))
     if csv:
         click.echo(f"catalogue: {listed.save(csv)}")

@@ -11,7 +11,7 @@ import click
 from flowers import files
 from flowers.cli import options
 from flowers.cli.options import quiet, say
-from flowers.config import DEFAULT, MODEL_SPACE, phases
+from flowers.config import DEFAULT, MODEL_SPACE, phases, set_name, usual, usual_phases
 from flowers.errors import InputError
 
 
@@ -21,25 +21,27 @@ from flowers.errors import InputError
 @click.option(
     "--out",
     "model",
-    default="models/flowers.keras",
-    show_default=True,
+    default=None,
     type=click.Path(path_type=Path),
-    help="The model file to write.",
+    help="The model file to write.  [default: models/flowers.keras, or signs.keras and so on]",
 )
 @options.folder
 @click.option("--seed", default=DEFAULT.seed, show_default=True, help="Of everything random.")
-@click.option("--size", default=DEFAULT.size, show_default=True, help="Side of the photos, px.")
+@click.option(
+    "--size", default=None, type=int, help="Side of the photos, px.  [default: 224, 64 or 32]"
+)
 @click.option(
     "--backbone",
-    default=DEFAULT.backbone,
-    show_default=True,
-    help="resnet50 | miniature (for trying out).",
+    default=None,
+    help="resnet50 (pretrained) | resnet50-scratch | resnet20, 32, 44, 56, 110 | plain20 and so on "
+    "| miniature (for trying out).  [default: resnet50; signs resnet50-scratch; cifar10 resnet20]",
 )
 @click.option(
     "--phases",
     default=None,
     metavar="NAMES",
-    help="Comma-separated: head, stage, all. Default: head,stage; on a GPU also all.",
+    help="Comma-separated: head, stage, all; or scratch, cycle, paper. Default: head,stage; on a "
+    "GPU also all; networks from scratch have one phase.",
 )
 @click.option("--epochs", default=None, type=click.IntRange(1), help="Of every phase, at most.")
 @click.option(
@@ -70,7 +72,7 @@ from flowers.errors import InputError
 @click.option("--folds", default=0, metavar="K", help="Also cross-validate over K folds.")
 def train(
     source: str,
-    model: Path,
+    model: Path | None,
     data: Path,
     folds: int,
     labels: Path | None,
@@ -78,12 +80,14 @@ def train(
     **choices: object,
 ) -> None:
     """Photos in, a measured model out: get, check, train, judge, save."""
+    model = model or Path("models") / f"{set_name(source)}.keras"
     if model.suffix != ".keras":
         raise InputError("a model file ending in .keras", str(model), "Correct --out.")
     names, epochs, rate = (choices.pop(name) for name in ("phases", "epochs", "rate"))
+    chosen = {name: value for name, value in choices.items() if value is not None}
+    config = replace(usual(source, choices["backbone"]), **chosen)
     if names or epochs or rate:
-        choices["phases"] = phases(names or "head,stage", epochs, rate)
-    config = replace(DEFAULT, **choices)
+        config = replace(config, phases=phases(names or usual_phases(config), epochs, rate))
     files.require_space(model.parent, MODEL_SPACE, "the model and its report")
     # before Keras is imported, which costs seconds: what is wrong with the photos is said at once
     from flowers.data import prepared

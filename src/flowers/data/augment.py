@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+PADDING = 4  # px, He et al.'s on photos of 32 px
 _TURN = 15.0  # degrees, at most
 _AREA = 0.30  # of the photo, cropped away at most
 _ASPECT = 0.10  # relative change of width to height, at most
@@ -31,6 +32,32 @@ def augment(photos: np.ndarray, seeds: np.ndarray, strength: float = 1.0) -> np.
     return np.stack(
         [_vary(photo, int(seed), strength) for photo, seed in zip(photos, seeds, strict=True)]
     )
+
+
+def shifted(photos: np.ndarray, seeds: np.ndarray, padding: int = PADDING) -> np.ndarray:
+    """Shifts each photo by up to `padding` px and mirrors every second one.
+
+    He et al. 2015, section 4.2: 4 px are padded on each side, and a crop of the old size is taken
+    of the result or its mirror image. What is padded is mid-grey, the zero of the CIFAR networks.
+
+    Args:
+        photos: uint8 [B, S, S, 3].
+        seeds: int [B], non-negative; what happens to a photo depends on its seed alone.
+        padding: px on each side.
+
+    Returns:
+        uint8 [B, S, S, 3].
+    """
+    size = photos.shape[1]
+    around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    padded = np.pad(photos, around, constant_values=128)
+    out = np.empty_like(photos)
+    for number, seed in enumerate(seeds):
+        random = np.random.default_rng(int(seed))
+        down, right, mirror = random.integers([2 * padding + 1, 2 * padding + 1, 2])
+        crop = padded[number, down : down + size, right : right + size]
+        out[number] = crop[:, ::-1] if mirror else crop
+    return out
 
 
 def _vary(photo: np.ndarray, seed: int, strength: float) -> np.ndarray:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,11 +20,15 @@ from flowers.data import duplicates, listing, parallel, photos, splits
 from flowers.errors import InputError
 from flowers.progress import progress
 
+if TYPE_CHECKING:
+    from flowers.data.sources import Source
+
 COLUMNS = (
     "path",  # below the root, with forward slashes
     "label",  # the class folder's name; a person may edit it
     "sha256",  # of the file; "" where it could not be read
     "group",  # photos that are the same or look alike share a number
+    "origin",  # who or what is in it, where that is known: one origin, one split
     "width",  # px, upright; 0 where the photo could not be read
     "height",
     "problem",  # why the photo is left out; "" when it is usable
@@ -30,6 +36,8 @@ COLUMNS = (
 )
 _NUMBERS = {"group": "int64", "width": "int64", "height": "int64"}
 CONFLICT = "same photo under "  # how the problem of a photo with two labels begins
+SEEN = "looks like a test photo: "  # how that of a training photo begins, in a set that comes split
+Origins = Callable[[Sequence[str]], Sequence[str]]  # paths below the root -> origins, "" unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +96,13 @@ def build(
     shares: SplitShares = splits.SHARES,
     limits: PhotoLimits = photos.LIMITS,
     near: int | None = duplicates.DISTANCE,
+    only: Collection[str] = (),
+    origins: Origins | None = None,
 ) -> Catalogue:
     """Looks at every photo in <folder>/<class>/ and below, and splits what is usable.
+
+    A set that comes split, <folder>/train/<class>/ and <folder>/test/<class>/, keeps its test
+    photos; what looks like one of them is left out of the training.
 
     Args:
         folder: holds one folder of photos for each class.
@@ -98,18 +111,28 @@ def build(
         limits: formats and sizes that are accepted.
         near: bits of 64 up to which perceptual hashes propose a pair of look-alikes; None looks
             for identical photos only.
+        only: the class folders to take; all of them when empty.
+        origins: tells from the paths what belongs together though it does not look alike, such
+            as photos of one person.
 
     Raises:
         InputError: there is no such folder.
         WorldError: the disk fails.
     """
-    root, found = listing.require_folder(folder), listing.contents(folder).photos
+    root, found = listing.require_folder(folder), listing.contents(folder, only).photos
     rows = parallel.ordered(partial(_inspect, root, limits), found)
     with contextlib.closing(rows):
         rows = list(progress(rows, "looking at photos", total=len(found)))
     table = pd.DataFrame([row for row, _ in rows], columns=list(COLUMNS)).astype(_NUMBERS)
+    if origins is not None:
+        table["origin"] = list(origins(table["path"].tolist()))
     table["group"] = _group(table, [look for _, look in rows], near)
     return settle(Catalogue(root, table), seed=seed, shares=shares)
+
+
+def of(source: Source, *, seed: int = 0, shares: SplitShares = splits.SHARES) -> Catalogue:
+    """The catalogue of a set of photos, with what its source knows of it; see `build`."""
+    return build(source.folder, seed=seed, shares=shares, only=source.only, origins=source.origins)
 
 
 def settle(
@@ -117,8 +140,11 @@ def settle(
 ) -> Catalogue:
     """Finds the conflicts and makes the split anew, as after a person corrected labels."""
     table = catalogue.table.copy()
-    settled = table["problem"].str.startswith(CONFLICT)
+    settled = table["problem"].str.startswith((CONFLICT, SEEN))
     table.loc[settled, "problem"] = ""
+    given = splits.given(table["path"].tolist())
+    if given is not None:
+        _leave_out_seen(table, given)
     fine = table["problem"] == ""
     names = table[fine].groupby("group")["label"].agg(lambda labels: sorted(set(labels)))
     for group, labels in names[names.str.len() > 1].items():
@@ -126,9 +152,29 @@ def settle(
         table.loc[fine & (table["group"] == group), "problem"] = reason
     table["split"] = ""
     fine = table["problem"] == ""
-    columns = (table.loc[fine, name].to_numpy() for name in ("label", "group", "sha256"))
-    table.loc[fine, "split"] = splits.split(*columns, seed, shares)
+    given = given if given is None else given[fine.to_numpy()]
+    table.loc[fine, "split"] = splits.split(*_columns(table[fine]), seed, shares, given)
     return replace(catalogue, table=table)
+
+
+def _leave_out_seen(table: pd.DataFrame, given: np.ndarray) -> None:
+    """Marks, in place, what looks like a photo of a later part; the test set stays as it is."""
+    later = {"train": ("validation", "test"), "validation": ("test",)}
+    fine = (table["problem"] == "").to_numpy()
+    for part, others in later.items():
+        mine, theirs = fine & (given == part), fine & np.isin(given, others)
+        twin = table[theirs].drop_duplicates("group").set_index("group")["path"]
+        seen = mine & table["group"].isin(twin.index).to_numpy()
+        table.loc[seen, "problem"] = SEEN + table.loc[seen, "group"].map(twin)
+
+
+def _columns(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, units and digests for a split; a unit holds look-alikes and all of one origin."""
+    known = np.flatnonzero((table["origin"] != "").to_numpy())
+    pairs = duplicates.equal_pairs(table["origin"].iloc[known].tolist())
+    pairs = np.concatenate([known[pairs], duplicates.equal_pairs(table["group"].tolist())])
+    units = duplicates.groups(len(table), pairs)
+    return table["label"].to_numpy(), units, table["sha256"].to_numpy()
 
 
 def load(path: str | Path, root: str | Path | None = None) -> Catalogue:
@@ -149,6 +195,8 @@ def load(path: str | Path, root: str | Path | None = None) -> Catalogue:
         ) from None
     except (ValueError, OSError) as error:
         raise _unusable(path, str(error).strip()) from error
+    if "origin" not in table:
+        table["origin"] = ""
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise _unusable(path, f"no column {', '.join(missing)}")
@@ -164,8 +212,7 @@ def load(path: str | Path, root: str | Path | None = None) -> Catalogue:
 
 def folds(catalogue: Catalogue, k: int, seed: int = 0) -> np.ndarray:
     """int64 [N usable], the fold 0 to k - 1 of each usable photo; stratified, groups whole."""
-    columns = (catalogue.usable[name].to_numpy() for name in ("label", "group", "sha256"))
-    return splits.folds(*columns, k, seed)
+    return splits.folds(*_columns(catalogue.usable), k, seed)
 
 
 def require_trainable(catalogue: Catalogue) -> None:
@@ -223,8 +270,9 @@ def _group(
 ) -> np.ndarray:
     """int64 [N]: photos of the same bytes, the same pixels or the same look share a number.
 
-    A pair under two labels must be the same photo to be grouped, since that takes both out; under
-    one label it is enough that they look alike.
+    A pair under two labels must be the same photo to be grouped, since that takes both out, and so
+    must one of two origins: hands before a white wall look alike. For others looking alike is
+    enough.
     """
     fine = np.flatnonzero([look is not None for look in looks])
     looks = [looks[index] for index in fine]
@@ -237,7 +285,10 @@ def _group(
     if near is not None:
         pairs, likeness = duplicates.near_pairs(looks, near)
         labels = table["label"].to_numpy()[fine]
-        agree = labels[pairs[:, 0]] == labels[pairs[:, 1]]
+        origins = table["origin"].to_numpy()[fine]
+        left, right = pairs.T
+        agree = labels[left] == labels[right]
+        agree &= (origins[left] == origins[right]) | (origins[left] == "") | (origins[right] == "")
         needed = np.where(agree, duplicates.LOOK_ALIKE, duplicates.SAME_PHOTO)
         found.append(pairs[likeness >= needed])
     return duplicates.groups(len(table), fine[np.concatenate(found)])

@@ -56,7 +56,7 @@ def findings(catalogue: Catalogue) -> Findings:
         found = listing.contents(catalogue.root)
     except InputError:
         found = listing.Contents((), (), ())
-    empty = sorted(set(found.classes) - set(table["path"].str.split("/").str[0]))
+    empty = sorted(set(found.classes) - {label for label, _ in found.photos})
     return Findings(
         root=catalogue.root,
         counts=_counts(catalogue, empty),

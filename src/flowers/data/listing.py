@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,37 +27,59 @@ class Contents:
     others: tuple[tuple[str, str], ...]  # (path below the root, why it is no photo of a class)
 
 
-def contents(folder: str | Path) -> Contents:
-    """Walks <folder>/<class>/ and below.
+def contents(folder: str | Path, only: Collection[str] = ()) -> Contents:
+    """Walks <folder>/<class>/ and below; <folder>/train/<class>/ where the set comes split.
 
     A class folder may be a link to a folder elsewhere; other links to folders are not followed,
     so that a circle ends.
+
+    Args:
+        folder: of the class folders, or of `parts` with class folders in each.
+        only: the class folders to take, the others are not mentioned; all of them when empty.
 
     Raises:
         InputError: there is no such folder, or it may not be listed.
     """
     root = require_folder(folder)
+    split = parts(root)
+    places = [place for part in split for place in _visible(root / part)] or _visible(root)
     classes, photos, others = [], [], []
-    for place in _visible(root):
+    if split:
+        others += [(p.name, "outside the class folders") for p in _visible(root) if p.is_file()]
+    for place in places:
+        path = place.relative_to(root).as_posix()
         if not place.is_dir():
-            others.append((place.name, "outside the class folders"))
+            others.append((path, "outside the class folders"))
         elif place.is_symlink() and _circular(place, root):
-            others.append((place.name, "a link in a circle, not followed"))
-        else:
-            classes.append(place.name)
-    for label in classes:
-        for place in _walk(root / label):
+            others.append((path, "a link in a circle, not followed"))
+        elif not only or place.name in only:
+            classes.append(place)
+    for folder in classes:
+        for place in _walk(folder):
             path = place.relative_to(root).as_posix()
             if place.is_symlink() and place.is_dir():
                 others.append((path, "a link to a folder, not followed"))
             elif place.is_dir():
                 others.append((path, "a folder that may not be listed"))
             elif _meant_as_photo(place):
-                photos.append((label, path))
+                photos.append((folder.name, path))
             else:
                 others.append((path, "no photo"))
     photos.sort(key=lambda photo: photo[1])
-    return Contents(tuple(classes), tuple(photos), tuple(sorted(others)))
+    names = tuple(sorted({folder.name for folder in classes}))
+    return Contents(names, tuple(photos), tuple(sorted(others)))
+
+
+def parts(root: Path) -> tuple[str, ...]:
+    """The folders of a set that comes split: ("test", "train"), also with "validation"; () else.
+
+    They hold class folders; with a photo directly in them they are classes themselves.
+    """
+    names = {place.name for place in _visible(root) if place.is_dir()}
+    if names not in ({"train", "test"}, {"train", "validation", "test"}):
+        return ()
+    inside = [place for name in names for place in _visible(root / name)]
+    return () if any(_meant_as_photo(p) for p in inside if p.is_file()) else tuple(sorted(names))
 
 
 def photos_at(place: str | Path) -> list[Path]:

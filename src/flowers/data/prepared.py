@@ -48,7 +48,7 @@ def prepare(
     decided = label_files.read(labels) if labels else None
     found = sources.get(source, data, seed=config.seed)
     say(f"photos: {found.reason}")
-    listed = catalogues.build(found.folder, seed=config.seed, shares=config.shares)
+    listed = catalogues.of(found, seed=config.seed, shares=config.shares)
     if decided is not None:
         listed = label_files.apply(listed, decided, seed=config.seed, shares=config.shares)
         acted = decided["action"].value_counts()

@@ -5,32 +5,32 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import requests
 
-from flowers import files
-from flowers.data import archives, kaggle_set, mirror
+from flowers.data import archives, caltech, cifar, kaggle_set, mirror, published, signs
+from flowers.data.folders import class_root, count, there
 from flowers.data.kaggle_set import KaggleSet
 from flowers.data.mirror import Mirror
+from flowers.data.published import Published
 from flowers.errors import FlowersError, InputError, WorldError
 
-_PHOTOS = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".mpo")
-)
-_CLUTTER = ("__MACOSX", "@eaDir")
-_DEEPEST = 6  # folders within folders that are gone through to the class folders
-_SHAPE = "at least two class folders, <class>/<photo>, in"
+Origins = Callable[[Sequence[str]], Sequence[str]]  # paths below the root -> origins, "" unknown
+_NAMED = {"signs": signs, "cifar10": cifar, "caltech101": caltech}
 
 
 @dataclass(frozen=True)
 class Source:
     """A set of photos that is on this disk."""
 
-    name: str  # kaggle | mirror | folder | archive | painted
+    name: str  # kaggle | mirror | folder | archive | painted | signs | cifar10 | caltech101
     folder: Path  # holds one folder a class
     reason: str  # one line for the user: what was chosen and why
+    only: tuple[str, ...] = ()  # the class folders to take; all of them when empty
+    origins: Origins | None = None  # from paths, what belongs together besides look-alikes
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class Places:
 
     kaggle: KaggleSet = field(default_factory=KaggleSet)
     mirror: Mirror = field(default_factory=Mirror)
+    signs: Published = signs.PUBLISHED
+    cifar10: Published = cifar.PUBLISHED
+    caltech101: Published = caltech.PUBLISHED
 
 
 PLACES = Places()
@@ -60,8 +63,10 @@ def get(
     go below `folder`; the Kaggle set goes to kagglehub's own cache (KAGGLEHUB_CACHE).
 
     Args:
-        source: auto, kaggle, mirror, painted, or the path of a folder of class folders or of a
-            .zip, .tar, .tgz or .tar.gz archive of one.
+        source: auto, kaggle, mirror, painted, signs, cifar10, caltech101, or the path of a folder
+            of class folders, of a .zip, .tar, .tgz or .tar.gz archive of one, or of an HDF5 file
+            of hand signs. "signs:PATH", "cifar10:PATH" and "caltech101:PATH" take the set from
+            there instead of downloading it.
         folder: where sets are kept.
         seed: of the painted photos.
         per_class: painted photos a class.
@@ -85,29 +90,21 @@ def get(
         return _new_mirror(folder, places.mirror, _Probe(places.mirror.url, online_within))
     if source == "painted":
         return _painted(folder, seed, per_class, "as asked")
+    name, _, place = str(source).partition(":")
+    if name in _NAMED:
+        return _named(name, place, folder, places, online_within)
     path = Path(source).expanduser()
     if path.is_dir() and str(source):
         root = class_root(path)
-        return Source("folder", root, f"folder: {_count(root)} in {root}")
+        return Source("folder", root, f"folder: {count(root)} in {root}")
     if path.is_file():
-        return _archive(path, folder)
+        return _named("signs", path, folder) if signs.is_hdf5(path) else _archive(path, folder)
     raise InputError(
-        "auto, kaggle, mirror, painted, or the path of a folder or archive of photos",
+        "auto, kaggle, mirror, painted, signs, cifar10, caltech101, or the path of a folder or "
+        "archive of photos",
         f"{str(source)!r}, and there is no such file or folder",
         "Correct the path, or leave it out: `auto` takes what it finds.",
     )
-
-
-def class_root(folder: str | os.PathLike) -> Path:
-    """The folder that holds the class folders: `folder`, or what it is nested in.
-
-    Goes down through single folders, as in flowers/flowers/. A class folder has at least one file
-    in it; hidden files and what systems leave behind do not count.
-
-    Raises:
-        InputError: there is no such folder, or it holds fewer than two class folders.
-    """
-    return _class_root(Path(folder), str(folder))
 
 
 def _auto(folder: Path, seed: int, per_class: int, within: float, places: Places) -> Source:
@@ -128,51 +125,72 @@ def _auto(folder: Path, seed: int, per_class: int, within: float, places: Places
         why = f"no network was reachable within {within:g} s"
     else:
         why = f"Kaggle failed ({no_kaggle.received}) and the mirror too ({no_mirror.received})"
-    if root := _there(folder / "flowers"):
-        return Source("folder", root, f"folder: {_count(root)} in {root}, since {why}")
+    if root := there(folder / "flowers"):
+        return Source("folder", root, f"folder: {count(root)} in {root}, since {why}")
     return _painted(folder, seed, per_class, f"since {why}")
 
 
 def _old_kaggle(folder: Path, kaggle: KaggleSet) -> Source | None:
     """The set in kagglehub's cache, or as somebody unpacked it by hand."""
-    root = _there(kaggle_set.cached(kaggle)) or _there(folder / "kaggle")
-    return root and Source("kaggle", root, f"kaggle: {_count(root)} were found in {root}")
+    root = there(kaggle_set.cached(kaggle)) or there(folder / "kaggle")
+    return root and Source("kaggle", root, f"kaggle: {count(root)} were found in {root}")
 
 
 def _new_kaggle(kaggle: KaggleSet, probe: _Probe) -> Source:
     probe.require("Kaggle")
     root = class_root(kaggle_set.fetch(kaggle))
-    return Source("kaggle", root, f"kaggle: {_count(root)} were downloaded ({kaggle.title})")
+    return Source("kaggle", root, f"kaggle: {count(root)} were downloaded ({kaggle.title})")
 
 
 def _old_mirror(folder: Path) -> Source | None:
-    root = _there(folder / "mirror" / "flower_photos")
-    return root and Source("mirror", root, f"mirror: {_count(root)} were found in {root}")
+    root = there(folder / "mirror" / "flower_photos")
+    return root and Source("mirror", root, f"mirror: {count(root)} were found in {root}")
 
 
 def _new_mirror(folder: Path, place: Mirror, probe: _Probe) -> Source:
     probe.require("the mirror")
     root = mirror.fetch(place, folder / "mirror" / "flower_photos")
-    return Source("mirror", root, f"mirror: {_count(root)} were downloaded")
+    return Source("mirror", root, f"mirror: {count(root)} were downloaded")
 
 
 def _archive(path: Path, folder: Path) -> Source:
-    archives.kind(path)
-    target = folder / "archives" / f"{path.name.split('.')[0][:80]}-{files.sha256(path)[:12]}"
-    with files.locked(target):
-        if not target.is_dir():
-            with files.atomic_folder(target) as temporary:
-                unpacked = archives.unpack(path, temporary / "unpacked")
-                _class_root(unpacked, str(path))  # or nothing is kept
-    root = class_root(target)
-    return Source("archive", root, f"archive: {_count(root)} from {path}, unpacked in {root}")
+    def arrange(archive: Path, temporary: Path) -> None:
+        class_root(archives.unpack(archive, temporary / "unpacked"), archive)  # or nothing is kept
+
+    root = class_root(published.unpack(path, folder, arrange))
+    return Source("archive", root, f"archive: {count(root)} from {path}, unpacked in {root}")
+
+
+def _named(
+    name: str,
+    place: str | Path,
+    folder: Path,
+    places: Places = PLACES,
+    within: float = 10.0,
+) -> Source:
+    """One of the sets that are known by name: from `place`, as it was downloaded, or downloaded."""
+    known = _NAMED[name]
+    if place:
+        path = Path(place).expanduser()
+        root, how = known.take(path, folder), f"taken from {path}"
+    elif root := there(folder / name):
+        how = f"found in {root}"
+    else:
+        publisher: Published = getattr(places, name)
+        _Probe(publisher.url, within).require(publisher.host)
+        published.fetch(publisher, folder / name, known.arrange)
+        root, how = class_root(folder / name), f"downloaded from {publisher.host}"
+    known.require(root)
+    origins = signs.people if name == "signs" else None
+    reason = f"{name}: {count(root, known.CLASSES)}, {how}"
+    return Source(name, root, reason, known.CLASSES, origins)
 
 
 def _painted(folder: Path, seed: int, per_class: int, why: str) -> Source:
     from flowers.data import painted  # numpy and Pillow, for nobody else here
 
     root = painted.write(folder / "painted", per_class=per_class, seed=seed)
-    return Source("painted", root, f"painted: {_count(root)} were painted, {why}")
+    return Source("painted", root, f"painted: {count(root)} were painted, {why}")
 
 
 # --- the network -----------------------------------------------------------------------------
@@ -211,82 +229,3 @@ class _Probe:
             self._problem = ""
         except (requests.RequestException, OSError, ValueError):
             self._problem = "no connection"
-
-
-# --- folders ---------------------------------------------------------------------------------
-
-
-def _there(folder: Path | None) -> Path | None:
-    """The class root in `folder`, if there is one."""
-    try:
-        return class_root(folder) if folder else None
-    except InputError:
-        return None
-
-
-def _class_root(folder: Path, shown: str) -> Path:
-    """`class_root`, with the name in the messages that the user knows it by."""
-    if not folder.is_dir():
-        received = "a file" if folder.exists() else "no such folder"
-        raise InputError(f"{_SHAPE} {shown}", received, "Correct the path.")
-    for photos_only in (True, False):
-        root, classes = _deepest(folder, photos_only, _DEEPEST)
-        if len(classes) > 1:
-            return root
-    if classes:
-        received = f"one class folder only, {classes[0].name}"
-        remedy = "Add a folder of photos of something else: a classifier needs two classes."
-    elif parts := [part for part in _folders(root) if len(_classes(part)) > 1]:
-        received = f"no class folder, but sets of them in {' and '.join(p.name for p in parts)}"
-        remedy = f"Name one of them, such as {parts[0].name}."
-    elif found := _files(root):
-        received = f"no class folder, but {len(found):,} files"
-        remedy = "Put the photos of each class into a folder of its own, named after the class."
-    else:
-        received = "no class folder with a file in it"
-        remedy = "Put the photos of each class into a folder of its own, named after the class."
-    raise InputError(f"{_SHAPE} {shown}", received, remedy)
-
-
-def _deepest(folder: Path, photos_only: bool, depth: int) -> tuple[Path, list[Path]]:
-    """The folder with the class folders and these, or what comes nearest to it."""
-    classes = _classes(folder, photos_only)
-    nested = [inner for inner in _folders(folder) if _folders(inner)]
-    if len(classes) < 2 and len(nested) == 1 and depth:
-        below, found = _deepest(nested[0], photos_only, depth - 1)
-        if len(found) > len(classes):
-            return below, found
-    return folder, classes
-
-
-def _classes(folder: Path, photos_only: bool = False) -> list[Path]:
-    """Folders with a file in them, or with one whose name ends as a photo's does."""
-    return [
-        inner
-        for inner in _folders(folder)
-        if any(path.suffix.lower() in _PHOTOS or not photos_only for path in _files(inner))
-    ]
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder) if path.is_dir()]
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder) if path.is_file()]
-
-
-def _visible(folder: Path) -> list[Path]:
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(
-            f"a folder that may be read at {folder}", str(error.strerror), "Change its permissions."
-        ) from error
-    return [path for path in paths if not path.name.startswith(".") and path.name not in _CLUTTER]
-
-
-def _count(root: Path) -> str:
-    """How many photos and classes a folder of class folders has, in words."""
-    classes = _classes(root)
-    return f"{sum(len(_files(inner)) for inner in classes):,} photos of {len(classes)} classes"

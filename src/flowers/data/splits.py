@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -18,29 +19,64 @@ def split(
     digests: np.ndarray,
     seed: int = 0,
     shares: SplitShares = SHARES,
+    given: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The split of each photo: str [N], "train", "validation" or "test"."""
+    """The split of each photo: str [N], "train", "validation" or "test".
+
+    Args:
+        labels, groups, digests: [N] each; a group is never divided.
+        seed: of the order in which groups are dealt.
+        shares: of the photos, or photos a class; see `config.SplitShares`.
+        given: str [N], the part that the set itself puts a photo in (see `given`): its training
+            photos are divided into training and validation, unless it has validation photos too.
+    """
     names = np.array(SPLITS, dtype=object)
-    return names[_deal(labels, groups, digests, seed, (shares.train, shares.validation))]
+    rest = shares.train / (shares.train + shares.validation)  # of what is not for the test
+    if given is None:
+        return names[_deal(labels, groups, digests, seed, lambda photos: _cut(shares, photos))]
+    parts = np.array(given, dtype=object)
+    if "validation" not in parts:
+        own = parts == "train"
+        columns = labels[own], groups[own], digests[own]
+        parts[own] = names[_deal(*columns, seed, lambda photos: (rest,))]
+    return parts
+
+
+def given(paths: Sequence[str]) -> np.ndarray | None:
+    """The split that a set comes with: str [N], where every photo lies below train/,
+    validation/ or test/ in a class folder; None for other sets."""
+    parts = [path.split("/") for path in paths]
+    if not parts or any(len(part) < 3 or part[0] not in SPLITS for part in parts):
+        return None
+    return np.array([part[0] for part in parts], dtype=object)
 
 
 def folds(
     labels: np.ndarray, groups: np.ndarray, digests: np.ndarray, k: int, seed: int = 0
 ) -> np.ndarray:
     """The fold of each photo: int64 [N], 0 to k - 1."""
-    return _deal(labels, groups, digests, seed, (1 / k,) * (k - 1))
+    return _deal(labels, groups, digests, seed, lambda photos: (1 / k,) * (k - 1))
 
 
-def _deal(labels, groups, digests, seed, shares) -> np.ndarray:
+def _deal(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    digests: np.ndarray,
+    seed: int,
+    shares: Callable[[int], tuple[float, ...]],
+) -> np.ndarray:
     """int64 [N]: the part of each photo.
 
     Each class's groups are put in the order of a hash of (seed, content), and that order is cut
-    at the shares. So a photo that is added or removed moves the cuts by one photo, not the order.
+    at the shares of its photos. So a photo that is added or removed moves the cuts by one photo,
+    not the order. Groups of several classes, such as a person who shows all signs, are dealt
+    together after the same manner.
     """
     parts = np.zeros(len(labels), dtype=np.int64)
     keys = np.array([hashlib.sha256(f"{seed}:{one}".encode()).hexdigest() for one in digests])
-    for label in sorted(set(labels)):
-        rows = np.flatnonzero(labels == label)
+    strata = _strata(labels, groups)
+    for stratum in sorted(set(strata)):
+        rows = np.flatnonzero(strata == stratum)
         first: dict[int, str] = {}
         for row in rows:
             first[groups[row]] = min(keys[row], first.get(groups[row], "g"))
@@ -48,8 +84,25 @@ def _deal(labels, groups, digests, seed, shares) -> np.ndarray:
         place = {group: position for position, group in enumerate(order)}
         places = np.array([place[group] for group in groups[rows]])
         sizes = np.bincount(places, minlength=len(order))
-        parts[rows] = np.searchsorted(_cuts(sizes, shares), places, side="right")
+        parts[rows] = np.searchsorted(_cuts(sizes, shares(len(rows))), places, side="right")
     return parts
+
+
+def _strata(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """object [N]: the label, or "" where the photo's group has photos of several labels."""
+    owners: dict[object, object] = {}
+    for label, group in zip(labels, groups, strict=True):
+        if owners.setdefault(group, label) != label:
+            owners[group] = ""
+    return np.array([owners[group] for group in groups], dtype=object)
+
+
+def _cut(shares: SplitShares, photos: int) -> tuple[float, float]:
+    """The shares of a class of so many photos that train and validate."""
+    if shares.per_class is None or photos <= shares.per_class:
+        return shares.train, shares.validation
+    scale = shares.per_class / photos / (shares.train + shares.validation)
+    return shares.train * scale, shares.validation * scale
 
 
 def _cuts(sizes: np.ndarray, shares: tuple[float, ...]) -> list[int]:

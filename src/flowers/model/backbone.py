@@ -1,17 +1,20 @@
-"""The part of the network that knows photos: ImageNet's ResNet50, and a miniature for tests."""
+"""The part of the network that knows photos: ImageNet's ResNet50, the networks written out in
+`model.resnet`, which start from random weights, and a miniature for tests."""
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
 from keras import layers
 
+from flowers.config import check_backbone
 from flowers.errors import InputError
-from flowers.model import start
+from flowers.model import resnet, start
 
 # He et al.'s weights expect blue, green, red minus ImageNet's means (Caffe's form).
 CAFFE_MEANS = (103.939, 116.779, 123.68)
@@ -41,7 +44,7 @@ def find(name: str) -> Backbone:
     """The backbone called `name`.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is none of that name, or its depth is not 6n + 2.
     """
     match name:
         case "resnet50":
@@ -51,9 +54,11 @@ def find(name: str) -> Backbone:
         case "miniature":
             levels = {"conv4": "conv4_out", "conv5": "conv5_out"}
             return Backbone(name, _miniature, levels["conv4"], (), smallest=16, levels=levels)
-    raise InputError(
-        "a backbone called resnet50 or miniature", repr(name), "Choose one with --backbone."
-    )
+        case "resnet50-scratch":
+            return replace(find("resnet50"), name=name, build=_resnet50_from_scratch)
+    check_backbone(name, size=224)
+    kind, depth = re.fullmatch(r"(resnet|plain)([0-9]+)", name).groups()
+    return _cifar(name, int(depth), plain=kind == "plain")
 
 
 def recognise(model: keras.Model) -> Backbone:
@@ -96,6 +101,32 @@ def _resnet50(photos: keras.KerasTensor, weights: Path | None, seed: int) -> ker
     return model.output  # [B, size/32, size/32, 2048]
 
 
+def _resnet50_from_scratch(
+    photos: keras.KerasTensor, weights: Path | None, seed: int
+) -> keras.KerasTensor:
+    """ResNet-50 as `model.resnet` writes it out; the optimizer decays the weights, not the loss."""
+    _require_none("resnet50-scratch", weights, "Use `none`, or --backbone resnet50.")
+    return resnet.resnet50_features(photos, weight_decay=0.0)  # [B, size/32, size/32, 2048]
+
+
+def _cifar(name: str, depth: int, *, plain: bool) -> Backbone:
+    """A thin network of He et al.'s section 4.2, or its twin without shortcuts."""
+
+    def build(photos: keras.KerasTensor, weights: Path | None, seed: int) -> keras.KerasTensor:
+        _require_none(name, weights, "Use `none`.")
+        return resnet.cifar_features(photos, depth, plain=plain, weight_decay=0.0)
+
+    last = (depth - 2) // 6
+    # the two last stages, under the names that ResNet-50 gives to its own
+    levels = {"conv4": f"conv3_block{last}_out", "conv5": f"conv4_block{last}_out"}
+    return Backbone(name, build, levels["conv4"], (), smallest=32, levels=levels)
+
+
+def _require_none(name: str, weights: Path | None, remedy: str) -> None:
+    if weights is not None:
+        raise InputError(f"no weights for {name}, which starts at random", str(weights), remedy)
+
+
 def load_weights(model: keras.Model, path: Path) -> None:
     """Loads backbone weights (.h5 or .weights.h5) into `model`.
 
@@ -121,8 +152,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
 
 def _miniature(photos: keras.KerasTensor, weights: Path | None, seed: int) -> keras.KerasTensor:
     """Three small stages with BatchNorm: the engine's logic in milliseconds."""
-    if weights is not None:
-        raise InputError("no weights for the miniature backbone", str(weights), "Use `none`.")
+    _require_none("the miniature backbone", weights, "Use `none`.")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scaling")(photos)
     for stage, channels in (("conv2", 8), ("conv4", 16), ("conv5", 32)):
         x = layers.Conv2D(channels, 3, strides=2, padding="same", name=f"{stage}_conv")(x)

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from flowers.config import Config
+from flowers.config import Config, check_backbone
 from flowers.errors import InputError
 from flowers.model import backbone as backbones
 from flowers.model.backbone import Backbone
@@ -31,11 +31,12 @@ class Classifier:
         """The part before what learns: its output is a constant of the photo.
 
         Args:
-            thaw: "head" cuts after the pooling, "stage" before the last stage, "all" nowhere
-                (None). Before a stage that begins with 1x1 convolutions of stride 2, only every
-                second row and column is ever read, so only these are put out: a quarter.
+            thaw: "head" cuts after the pooling, "stage" before the last stage, "all" and
+                "scratch" nowhere (None). Before a stage that begins with 1x1 convolutions of
+                stride 2, only every second row and column is ever read, so only these are put
+                out: a quarter.
         """
-        if thaw == "all":
+        if thaw in ("all", "scratch"):
             return None
         if thaw == "head":
             feature = self.model.get_layer(POOL).output
@@ -71,13 +72,13 @@ class Classifier:
         return keras.Model(self.model.input, outputs, name="levels")
 
     def tail(self, thaw: str) -> keras.Model:
-        """The part that learns, from the trunk's output on; BatchNorm in it is held.
+        """The part that learns, from the trunk's output on; only from scratch BatchNorm does too.
 
         `trainable = False` on each BatchNormalization is the only way that holds its moving
         statistics in `fit` (keras-team/keras#20285). Compile it afterwards. What it learned
         reaches the model through `absorb`.
         """
-        if thaw == "all":
+        if thaw in ("all", "scratch"):
             tail = self.model
         elif thaw == "stage" and self.backbone.strided:
             tail = self._compact_tail()
@@ -85,7 +86,8 @@ class Classifier:
             layer = self.model.get_layer(POOL if thaw == "head" else self.backbone.cut)
             tail = keras.Model(layer.output, self.model.output, name="tail")
         for layer in tail.layers:
-            layer.trainable = not isinstance(layer, layers.BatchNormalization)
+            held = isinstance(layer, layers.BatchNormalization) and thaw != "scratch"
+            layer.trainable = not held
         return tail
 
     def between(self) -> keras.Model:
@@ -146,13 +148,10 @@ def build(
         InputError: fewer than two classes, photos too small for the backbone, or weights that
             do not fit.
     """
+    check_backbone(backbone, size)
     found = backbones.find(backbone)
     if classes < 2:
         raise InputError("at least two classes", str(classes), "Bring photos of a second class.")
-    if size < found.smallest:
-        raise InputError(
-            f"photos of at least {found.smallest} px for {backbone}", f"{size} px", "Raise --size."
-        )
     keras.utils.set_random_seed(seed)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)

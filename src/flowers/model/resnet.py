@@ -26,6 +26,7 @@ from typing import Literal
 import keras
 from keras import KerasTensor, layers
 
+from flowers.config import DEEPEST
 from flowers.errors import InputError
 from flowers.model.blocks import (
     basic_block,
@@ -46,7 +47,6 @@ RESNET50_STAGES = (  # the last layer of conv1 to conv5: where to cut, what the 
 )
 
 _SMALLEST = 32  # px: ResNet-50 divides its input by 32
-_DEEPEST = 200  # layers: Keras walks the graph recursively, and a plain one of 332 is too deep
 
 
 def resnet50(
@@ -79,6 +79,16 @@ def resnet50(
     """
     _check(input_shape, classes)
     photos = keras.Input(input_shape, name="photos")  # [B, 224, 224, 3], RGB, 0-255
+    x = resnet50_features(photos, plain=plain, weight_decay=weight_decay)
+    probabilities = _head(x, classes, weight_decay)
+    return keras.Model(photos, probabilities, name="plain50" if plain else "resnet50")
+
+
+def resnet50_features(
+    photos: KerasTensor, *, plain: bool = False, weight_decay: float = 1e-4
+) -> KerasTensor:
+    """The body of `resnet50`, from photos [B, height, width, 3], RGB, 0-255, to its last stage's
+    output [B, height / 32, width / 32, 2048]."""
     # Lists and floats, not tensors: what a graph captures as a tensor, ONNX asks the caller for.
     x = keras.ops.take(photos, [2, 1, 0], axis=-1)  # BGR
     x = layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="scaling")(x)
@@ -98,9 +108,7 @@ def resnet50(
         x = convolutional_block(x, filters, f"{stage}_block1", stride=stride, **settings)
         for block in range(2, blocks + 1):
             x = identity_block(x, filters, f"{stage}_block{block}", **settings)
-
-    probabilities = _head(x, classes, weight_decay)
-    return keras.Model(photos, probabilities, name="plain50" if plain else "resnet50")
+    return x
 
 
 def resnet_cifar(
@@ -141,6 +149,22 @@ def resnet_cifar(
     check_shortcut(shortcut)
     _check(input_shape, classes)
     photos = keras.Input(input_shape, name="photos")  # [B, 32, 32, 3], RGB, 0-255
+    x = cifar_features(photos, depth, shortcut, plain=plain, weight_decay=weight_decay)
+    probabilities = _head(x, classes, weight_decay)
+    kind = "plain" if plain else "resnet"
+    return keras.Model(photos, probabilities, name=f"{kind}{depth}_cifar")
+
+
+def cifar_features(
+    photos: KerasTensor,
+    depth: int,
+    shortcut: Literal["A", "B"] = "A",
+    *,
+    plain: bool = False,
+    weight_decay: float = 1e-4,
+) -> KerasTensor:
+    """The body of `resnet_cifar`, from photos [B, height, width, 3], RGB, 0-255, to its last
+    stage's output [B, height / 4, width / 4, 64]."""
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scaling")(photos)  # -1 to 1
     x = convolution(x, 16, 3, "conv1", weight_decay=weight_decay, bias=False)  # [B, 32, 32, 16]
     x = layers.Activation("relu", name="conv1_relu")(x)
@@ -151,10 +175,7 @@ def resnet_cifar(
         x = basic_block(x, filters, f"{stage}_block1", stride=stride, **settings)
         for block in range(2, (depth - 2) // 6 + 1):
             x = basic_block(x, filters, f"{stage}_block{block}", **settings)
-
-    probabilities = _head(x, classes, weight_decay)
-    kind = "plain" if plain else "resnet"
-    return keras.Model(photos, probabilities, name=f"{kind}{depth}_cifar")
+    return x
 
 
 def convolutions(model: keras.Model) -> list[layers.Conv2D]:
@@ -198,10 +219,10 @@ def _check(input_shape: tuple[int, int, int], classes: int) -> None:
 
 
 def _check_depth(depth: int) -> None:
-    fits = isinstance(depth, Integral) and 8 <= depth <= _DEEPEST and depth % 6 == 2
+    fits = isinstance(depth, Integral) and 8 <= depth <= DEEPEST and depth % 6 == 2
     if not fits:
         raise InputError(
-            f"a depth of 6n + 2 layers, from 8 to {_DEEPEST}",
+            f"a depth of 6n + 2 layers, from 8 to {DEEPEST}",
             f"{depth!r}",
             f"The paper has {', '.join(map(str, CIFAR_DEPTHS))}; take one of them.",
         )

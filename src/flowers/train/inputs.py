@@ -12,7 +12,7 @@ import numpy as np
 
 from flowers import files
 from flowers.config import Config, Phase
-from flowers.data.augment import augment
+from flowers.data.augment import augment, shifted
 from flowers.model.classifier import Classifier, fingerprint
 from flowers.progress import progress
 from flowers.train import features
@@ -71,7 +71,7 @@ class Inputs:
 
     def feed(self, phase: Phase) -> Feed:
         """The input of a phase; computes and keeps the features it needs."""
-        if phase.thaw == "all":
+        if phase.thaw in ("all", "scratch"):
             return Feed(
                 lambda photos, views, epoch: self.photos(photos, views + epoch * (views > 0))
             )
@@ -98,9 +98,10 @@ class Inputs:
         out = np.array(self.pixels[photos])
         views = np.broadcast_to(views, photos.shape)
         changed = np.flatnonzero(views)
-        if len(changed):
+        if len(changed) and self.config.augmentation != "none":
+            vary = {"photo": augment, "crop": shifted}[self.config.augmentation]
             seeds = (self.config.seed << 48) + (views[changed] << 32) + photos[changed]
-            out[changed] = augment(out[changed], seeds)
+            out[changed] = vary(out[changed], seeds)
         return out
 
     def _views(self) -> list[np.ndarray]:
@@ -144,7 +145,7 @@ class Inputs:
         training: the last stage is the one that has learned. None where earlier stages have
         learned as well, so that nothing of it was kept.
         """
-        if self._thaws("all"):
+        if self._thaws("all") or self._thaws("scratch"):
             return None
         if not self._thaws("stage"):
             last = self._pooled_stores[0].read(self.train).astype(np.float32)

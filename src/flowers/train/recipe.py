@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flowers.config import EVERYTHING, HEAD, LAST_STAGE, Config, Phase
+from flowers.config import (
+    EVERYTHING,
+    HEAD,
+    LAST_STAGE,
+    Config,
+    Phase,
+    phases,
+    usual_phases,
+)
 from flowers.train.device import Device
 
 VIEWS = 2
@@ -24,6 +32,8 @@ def settle(config: Config, *, pretrained: bool, machine: Device) -> Config:
     chosen: tuple[Phase, ...]
     if config.phases is not None:
         chosen = config.phases
+    elif (names := usual_phases(config)) != "head,stage":
+        chosen = phases("paper" if names == "cycle" and machine.gpu else names)
     elif not pretrained:
         chosen = (HEAD,)
     else:

@@ -20,6 +20,8 @@ from flowers.train.batches import Batches, ReadViews
 from flowers.train.checkpoint import State
 from flowers.train.inputs import Feed
 
+MOMENTUM = 0.9  # of stochastic gradient descent, He et al.'s
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -96,7 +98,7 @@ def _run(classifier, number, samples, config, feed, state, saved, say) -> None:
     source = feed(phase)
     batches, validation = _batches(phase, number, samples, config, source.read, state.epoch)
     tail.compile(
-        optimizer=_optimizer(phase, len(batches), config.weight_decay),
+        optimizer=optimizer(phase, len(batches), config.weight_decay),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
@@ -136,9 +138,10 @@ def _run(classifier, number, samples, config, feed, state, saved, say) -> None:
 
 def _batches(phase, number, samples: Samples, config: Config, read: ReadViews, epoch: int):
     """The phase's training and validation batches. Full training draws new views each epoch."""
-    views = 1 if phase.thaw == "all" else config.views
+    whole = phase.thaw in ("all", "scratch")
+    views = 1 if whole else config.views
     photos = np.tile(samples.train, views)
-    view = np.repeat(np.arange(views), len(samples.train)) + (phase.thaw == "all")
+    view = np.repeat(np.arange(views), len(samples.train)) + whole
     common = {"labels": samples.labels, "batch": phase.batch}
     seed = config.seed * 1000 + number
     return (
@@ -162,16 +165,35 @@ def _batches(phase, number, samples: Samples, config: Config, read: ReadViews, e
     )
 
 
-def _optimizer(phase: Phase, steps: int, weight_decay: float) -> keras.optimizers.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019) under a linear warm-up and a cosine to zero."""
-    total = steps * phase.epochs
+def optimizer(phase: Phase, steps: int, weight_decay: float) -> keras.optimizers.Optimizer:
+    """The phase's optimizer under its schedule; kernels decay, biases and BatchNorm do not.
+
+    Keras decays weights beside the gradient, by rate * weight_decay a step. An L2 term in the
+    loss, as the paper has it, goes through the momentum and so takes off 1 / (1 - momentum) times
+    as much; dividing by that makes the two alike, and keeps the loss free of the term.
+    """
+    rate = schedule(phase, steps * phase.epochs)
+    if phase.optimizer == "sgd":
+        decay = weight_decay / (1 - MOMENTUM)
+        built = keras.optimizers.SGD(rate, momentum=MOMENTUM, weight_decay=decay or None)
+        unharmed = ["bias", "gamma", "beta"]
+    else:
+        built = keras.optimizers.AdamW(rate, weight_decay=weight_decay)
+        unharmed = ["bias"]
+    built.exclude_from_weight_decay(var_names=unharmed)
+    return built
+
+
+def schedule(phase: Phase, total: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The rate of each of `total` steps: a linear warm-up, then a cosine to zero, or steps."""
+    if phase.schedule == "steps":
+        return keras.optimizers.schedules.PiecewiseConstantDecay(
+            [total // 2, total * 3 // 4], [phase.rate, phase.rate / 10, phase.rate / 100]
+        )
     warmup = max(1, round(total * phase.warmup))
-    schedule = keras.optimizers.schedules.CosineDecay(
+    return keras.optimizers.schedules.CosineDecay(
         0.0, decay_steps=max(1, total - warmup), warmup_target=phase.rate, warmup_steps=warmup
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
-    return optimizer
 
 
 class _Keeper(keras.callbacks.Callback):
