@@ -1,6 +1,7 @@
 """One predictor: the same photo through every file and every way in gives the same answer."""
 
 import csv
+import io
 import json
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from flowers.data import photos
 from flowers.errors import InputError, PhotoError
 from flowers.ship import card as cards
 from flowers.ship.predictor import Prediction, Predictor
+from flowers.web.app import create_app
 from shipped import FILES
 
 
@@ -66,7 +68,7 @@ def test_several_looks_at_a_photo_are_averaged(shipped, lite):
 
 
 def ways(shipped, run_flowers, folder):
-    """path -> scores, by each way in. A way over HTTP joins here."""
+    """path -> scores, by each way in."""
     model = shipped.folder / "flowers.tflite"
     paths = pictures(shipped)
     python = Predictor.load(model)
@@ -80,12 +82,19 @@ def ways(shipped, run_flowers, folder):
         read = list(csv.DictReader(file))
     labels = python.card.labels
     yield "csv", {row["path"]: {name: float(row[name]) for name in labels} for row in read}
+    browser = create_app(Predictor.load(model)).test_client()
+    # the page's script sends the same form and shows what comes back
+    sent = [(io.BytesIO(path.read_bytes()), path.name) for path in paths]
+    reply = browser.post("/api/predict", data={"photo": sent})
+    assert reply.status_code == 200, reply.text
+    answers = reply.get_json()["predictions"]
+    yield "rest", {str(path): row["scores"] for path, row in zip(paths, answers, strict=True)}
 
 
 def test_the_same_photos_through_every_way_in(shipped, run_flowers, tmp_path):
     found = dict(ways(shipped, run_flowers, tmp_path))
     expected = found.pop("python")
-    assert set(found) == {"json", "csv"}
+    assert set(found) == {"json", "csv", "rest"}
     for way, answers in found.items():
         assert set(answers) == set(expected), way
         for path, scores in answers.items():

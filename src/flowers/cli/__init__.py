@@ -74,7 +74,8 @@ def _explained(error: BaseException) -> tuple[str, int]:
             return "Stopped. What was finished is kept; the same command goes on from there.", 3
         case ImportError():
             needed = "every package that this command needs"
-            remedy = "Install them: pip install 'flowers[train]'."
+            extra = "serve" if "serve" in sys.argv else "train,export"
+            remedy = f"Install them: pip install 'flowers[{extra}]'."
             return str(InputError(needed, str(error), remedy)), 2
         case MemoryError():
             remedy = "Close programs, or use a smaller --size."
