@@ -236,7 +236,7 @@ def test_a_network_from_scratch_goes_the_whole_way_on_a_set_that_comes_split(
     [({"size": 28}, "at least 32 px"), ({"backbone": "resnet21"}, "6n . 2 layers")],
 )
 def test_what_cannot_be_built_is_refused_before_photos_are_fetched(tmp_path, settings, words):
-    config = replace(usual("cifar10"), **settings)
     with pytest.raises(InputError, match=words):
+        config = replace(usual("cifar10"), **settings)
         pipeline.run("cifar10", config, data=tmp_path / "data", model=tmp_path / "m.keras")
     assert not (tmp_path / "data").exists()
