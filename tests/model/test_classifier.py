@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 from flowers.errors import InputError
+from flowers.model import backbone as backbones
 from flowers.model import classifier as classifiers
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
@@ -178,6 +179,14 @@ def test_networks_from_scratch_are_the_written_out_ones(backbone, size, classes,
         built.model.predict_on_batch(photos),
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize("name", ["resnet50-scratch", "resnet8", "plain20", "resnet38"])
+def test_a_network_from_scratch_is_recognised_by_its_layers(name):
+    model = classifiers.build(2, size=32, backbone=name, head=()).model
+    found = backbones.recognise(model)
+    assert found.name == name.removesuffix("-scratch")
+    assert found.levels == backbones.find(name).levels
 
 
 def test_only_from_scratch_does_batch_norm_learn():

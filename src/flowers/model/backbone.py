@@ -68,12 +68,16 @@ def recognise(model: keras.Model) -> Backbone:
         InputError: it is none of ours.
     """
     names = {layer.name for layer in model.layers}
-    for name in ("resnet50", "miniature"):
+    # a CIFAR network has three stages of as many blocks each, and adds none up when it is plain
+    blocks = sum(bool(re.fullmatch(r"conv4_block[0-9]+_out", name)) for name in names)
+    kind = "resnet" if any(name.endswith("_add") for name in names) else "plain"
+    cifar = [f"{kind}{6 * blocks + 2}"] if blocks else []
+    for name in ("resnet50", "miniature", *cifar):
         found = find(name)
         if {found.cut, *found.levels.values()} <= names:
             return found
     raise InputError(
-        "a classifier on a backbone called resnet50 or miniature",
+        "a classifier on a backbone called resnet50, resnet20 and so on, or miniature",
         f"a model called {model.name} with other layers",
         "Pass a model that `flowers train` has saved.",
     )
