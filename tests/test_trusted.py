@@ -115,6 +115,8 @@ def test_evaluate_adds_what_takes_minutes(job, larger_folder):
     assert again.report.correct == outcome.report.correct
     assert again.assessment.robustness.photos == 6
     assert again.assessment.gain.views == 4 and again.assessment.faithful.photos == 6
+    text = again.as_text()
+    assert "6 photos made worse" in text and "with 4 looks a photo" in text and "blob" in text
     before = outcome.assessment.trust.calibration
     assert again.assessment.trust.calibration.after.ece == pytest.approx(before.after.ece, abs=1e-6)
     html = (again.folder / "report.html").read_text("utf-8")

@@ -279,6 +279,22 @@ def lines(assessment: Assessment) -> list[str]:
     if assessment.robustness:
         worse = assessment.robustness
         found.append(
-            f"robustness     {worse.mean:.3f} on photos made worse ({between(worse.mean_interval)})"
+            f"robustness     {worse.mean:.3f} on {worse.photos} photos made worse "
+            f"({between(worse.mean_interval)})"
+        )
+    if assessment.gain:
+        gain = assessment.gain
+        found.append(
+            f"several looks  {gain.averaged_accuracy:.3f} with {gain.views} looks a photo, "
+            f"{gain.accuracy:.3f} with one, {gain.cost:.1f} times as long"
+        )
+    if assessment.faithful:
+        parts = assessment.faithful.deletion, assessment.faithful.insertion
+        gains = (value for part in parts for value in (part.over_blob, part.over_chance))
+        middle, chance, middle_back, chance_back = (f"{gain.mean:+.3f}" for gain in gains)
+        found.append(
+            f"heat maps      blurring {middle} against a blob in the middle, {chance} against "
+            f"chance;\n               bringing back {middle_back} and {chance_back} "
+            f"({assessment.faithful.photos} photos; above 0: they point at what matters)"
         )
     return found
