@@ -8,6 +8,9 @@ BIN = .venv/bin
 # `unfinished` becomes `installed` in one step at the end, so whatever was cut short is redone.
 STAMP = .venv/installed
 UNFINISHED = .venv/unfinished
+# A file's tests stay in one process, so that what they share is made once. A process that tests
+# TensorFlow takes 1 GB, hence at most four.
+PARALLEL = -n auto --maxprocesses 4 --dist loadfile
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input -qq install
 
 # A user's own settings must not leak into the environment that the lock file describes.
@@ -30,7 +33,7 @@ train: $(STAMP) ## photos in, models/flowers.keras and a report out; ARGS="--hel
 	@$(BIN)/flowers train $(ARGS)
 
 test: $(STAMP) ## the whole suite, then the notebooks; with ARGS="tests/test_x.py -x" only those tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL))
 	$(if $(ARGS),,$(if $(wildcard notebooks/*.ipynb),@$(BIN)/python -m pytest --nbval notebooks))
 
 lint: $(STAMP) ## look for mistakes and for unusual formatting

@@ -79,6 +79,8 @@ def test_every_locked_package_has_a_hash():
     assert [block for block in blocks[1:] if "--hash=sha256:" not in block] == []
 
 
+PARALLEL = "-n auto --maxprocesses 4 --dist loadfile"
+
 # --- make ------------------------------------------------------------------------------------
 
 # Stands in for Python: makes an environment of a Python that only notes what it is asked for.
@@ -159,11 +161,14 @@ def test_make_installs_once_in_a_folder_with_a_space(make):
 
 def test_make_test_runs_the_notebooks_once_there_are_some(make):
     make("test")
-    assert make.calls()[3:] == ["python -m pytest"]
+    assert make.calls()[3:] == [f"python -m pytest {PARALLEL}"]
     (make.folder / "notebooks").mkdir()
     (make.folder / "notebooks" / "01.ipynb").touch()
     make("test")
-    assert make.calls() == ["python -m pytest", "python -m pytest --nbval notebooks"]
+    assert make.calls() == [
+        f"python -m pytest {PARALLEL}",
+        "python -m pytest --nbval notebooks",
+    ]
     make("test", "ARGS=-x")
     assert make.calls() == ["python -m pytest -x"]
 
