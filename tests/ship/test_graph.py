@@ -145,5 +145,5 @@ def test_a_backbone_is_recognised_by_its_layers(model):
 
 def test_a_model_on_another_backbone_is_refused():
     photo = keras.Input((8, 8, 3))
-    with pytest.raises(InputError, match="resnet50 or miniature"):
+    with pytest.raises(InputError, match="a backbone called resnet50"):
         backbone.recognise(keras.Model(photo, keras.layers.Flatten()(photo)))

@@ -19,6 +19,7 @@ from flowers.train import checkpoint
 from flowers.train.batches import Batches, ReadViews
 from flowers.train.checkpoint import State
 from flowers.train.inputs import Feed
+from flowers.train.interruption import Interruption
 
 MOMENTUM = 0.9  # of stochastic gradient descent, He et al.'s
 
@@ -107,10 +108,11 @@ def _run(classifier, number, samples, config, feed, state, saved, say) -> None:
         tail.optimizer.build(tail.trainable_variables)
         for variable, value in zip(tail.optimizer.variables, state.optimizer, strict=True):
             variable.assign(value)
-    keeper = _Keeper(phase, number, config.seed, state, saved, len(batches))
+    interruption = Interruption()
+    keeper = _Keeper(phase, number, config.seed, state, saved, len(batches), interruption)
     started = time.monotonic()
     if not keeper.ended():  # a kill may have come between the last epoch and the phase's end
-        with keeper.bar:
+        with keeper.bar, interruption:
             tail.fit(
                 batches,
                 validation_data=validation,
@@ -199,10 +201,20 @@ def schedule(phase: Phase, total: int) -> keras.optimizers.schedules.LearningRat
 class _Keeper(keras.callbacks.Callback):
     """After every epoch: keeps the best weights, saves the state, decides whether to go on."""
 
-    def __init__(self, phase: Phase, number: int, seed: int, state: State, saved: Path, steps: int):
+    def __init__(
+        self,
+        phase: Phase,
+        number: int,
+        seed: int,
+        state: State,
+        saved: Path,
+        steps: int,
+        interruption: Interruption,
+    ):
         super().__init__()
         self.phase, self.number, self.seed = phase, number, seed
         self.state, self.saved, self.steps = state, saved, steps
+        self.interruption = interruption
         state.phase = number
         self.bar = progress(
             None,
@@ -226,6 +238,7 @@ class _Keeper(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.bar.update()
+        self.interruption.check()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         row = {name: float(value) for name, value in (logs or {}).items()}
