@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from flowers.errors import InputError
 from flowers.judge import explain, explain_sections, figures_explain, page, report
-from flowers.judge.explain import Explanation, Gain
+from flowers.judge.faithfulness import Curves, Faithful, Gain
 from flowers.judge.intervals import Interval
 from flowers.judge.similar import fit
 from flowers.model import classifier as classifiers
@@ -35,8 +35,8 @@ def build(name: str) -> keras.Model:
             layer.set_weights([random.normal(0, 0.8, shape) for shape in shapes])
     last = model.get_layer("probabilities")
     kernel, bias = last.get_weights()
-    largest = grad_cam(model, photos(name), np.array([0, 1, 2, 0, 1])).max()
-    last.set_weights([kernel / largest, bias])
+    maps = grad_cam(model, photos(name), np.array([0, 1, 2, 0, 1]), explain.PATH)
+    last.set_weights([kernel / np.abs(maps).max(), bias])
     return model
 
 
@@ -45,17 +45,27 @@ def photos(name: str, count: int = 5) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (count, side, side, 3)).astype(np.uint8)
 
 
-def grad_cam(model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Grad-CAM as in its paper, by automatic differentiation of the logits."""
+def grad_cam(
+    model: keras.Model, pixels: np.ndarray, classes: np.ndarray, path=explain.AT_THE_PHOTO
+) -> np.ndarray:
+    """Grad-CAM without its ReLU, by automatic differentiation of the log-odds.
+
+    path: shares of the features at which the gradient is taken, and then averaged.
+    """
     before, last = model.get_layer("pool").input, model.get_layer("probabilities")
     features = keras.Model(model.input, before)(pixels, training=False)
     head = keras.Model(before, last.input)
-    with tf.GradientTape() as tape:
-        tape.watch(features)
-        logits = head(features, training=False) @ last.kernel + last.bias
-        score = tf.gather(logits, classes, batch_dims=1)
-    alpha = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2))
-    return tf.nn.relu(tf.einsum("bhwk,bk->bhw", features, alpha)).numpy()
+    alpha = 0.0
+    for share in path:
+        reached = share * features
+        with tf.GradientTape() as tape:
+            tape.watch(reached)
+            logits = head(reached, training=False) @ last.kernel + last.bias
+            chosen = tf.one_hot(classes, logits.shape[-1])
+            others = tf.reduce_logsumexp(logits - 1e9 * chosen, axis=-1)
+            score = tf.reduce_sum(logits * chosen, axis=-1) - others
+        alpha += tf.reduce_mean(tape.gradient(score, reached), axis=(1, 2)) / len(path)
+    return tf.einsum("bhwk,bk->bhw", features, alpha).numpy()
 
 
 @pytest.fixture(scope="module", params=SETTINGS)
@@ -71,22 +81,27 @@ def miniature():
 # --- heat maps -------------------------------------------------------------------------------
 
 
-def test_equals_grad_cam_by_automatic_differentiation(case):
+@pytest.mark.parametrize("path", [explain.AT_THE_PHOTO, explain.PATH], ids=["point", "path"])
+def test_equals_grad_cam_by_automatic_differentiation(case, path):
     model, pixels = case
-    probabilities, heats = explain.heat_model(model).predict_on_batch(pixels)
+    probabilities, maps = explain.evidence_model(model, path).predict_on_batch(pixels)
     np.testing.assert_allclose(probabilities, model.predict_on_batch(pixels), atol=1e-6)
-    wanted = grad_cam(model, pixels, probabilities.argmax(1))
+    wanted = grad_cam(model, pixels, probabilities.argmax(1), path)
     assert 0.1 < wanted.max() < 100
-    np.testing.assert_allclose(heats, wanted, atol=1e-4)
+    np.testing.assert_allclose(maps, wanted, atol=1e-4)
+    if path == explain.PATH:
+        _, heats = explain.heat_model(model).predict_on_batch(pixels)
+        np.testing.assert_allclose(heats, np.maximum(wanted, 0), atol=1e-4)
 
 
 def test_equals_grad_cam_of_any_class_asked_for(case):
     model, pixels = case
     asked = np.array([0, 1, 2, 0, 1])
     found = explain.explain_all(model, pixels, asked)
-    wanted = grad_cam(model, pixels, asked)
+    wanted = grad_cam(model, pixels, asked, explain.PATH)
     assert wanted.max() > 0.1
-    np.testing.assert_allclose([one.heat for one in found], wanted, atol=1e-4)
+    np.testing.assert_allclose([one.evidence for one in found], wanted, atol=1e-4)
+    assert all((one.heat == np.maximum(one.evidence, 0)).all() for one in found)
     probabilities = model.predict_on_batch(pixels)
     assert [one.label for one in found] == asked.tolist()
     np.testing.assert_allclose(
@@ -94,18 +109,48 @@ def test_equals_grad_cam_of_any_class_asked_for(case):
     )
 
 
-def test_a_folded_temperature_only_scales_the_map():
+def test_a_map_adds_up_to_what_the_features_add_to_the_log_odds(case):
+    model, pixels = case
+    last = model.get_layer("probabilities")
+    kernel, bias = last.get_weights()
+    pool = model.get_layer("pool").output
+    read = keras.Model(model.input, last.input).predict_on_batch(pixels)
+    nothing = np.zeros((len(pixels), pool.shape[-1]), np.float32)
+    if last.input is not pool:
+        nothing = keras.Model(pool, last.input).predict_on_batch(nothing)
+    for one, here, there in zip(explain.explain_all(model, pixels), read, nothing, strict=True):
+        gained = log_odds(here @ kernel + bias, one.label) - log_odds(
+            there @ kernel + bias, one.label
+        )
+        assert one.evidence.sum() == pytest.approx(gained, abs=0.05 + 0.05 * abs(gained))
+
+
+def log_odds(logits: np.ndarray, label: int) -> float:
+    others = np.delete(logits.astype(np.float64), label)
+    return float(logits[label] - np.log(np.exp(others - others.max()).sum()) - others.max())
+
+
+def test_a_map_follows_a_folded_temperature():
     model, pixels = build("miniature"), photos("miniature")
     before = explain.explain_all(model, pixels)
     last = model.get_layer("probabilities")
     last.set_weights([weight / 2.5 for weight in last.get_weights()])
     after = explain.explain_all(model, pixels)
-    assert [one.label for one in after] == [one.label for one in before]
-    for cool, hot in zip(after, before, strict=True):
-        np.testing.assert_allclose(cool.heat, hot.heat / 2.5, atol=1e-5)
-    heats = [one.heat for one in after]
     labels = np.array([one.label for one in after])
-    np.testing.assert_allclose(heats, grad_cam(model, pixels, labels), atol=1e-4)
+    assert [one.label for one in before] == labels.tolist()
+    maps = [one.evidence for one in after]
+    np.testing.assert_allclose(maps, grad_cam(model, pixels, labels, explain.PATH), atol=1e-4)
+    assert np.abs(maps).max() < np.abs([one.evidence for one in before]).max()
+
+
+def test_a_class_that_is_certain_still_has_a_map():
+    model, pixels = build("miniature"), photos("miniature")
+    last = model.get_layer("probabilities")
+    kernel, bias = last.get_weights()
+    last.set_weights([kernel, bias + np.array([500, 0, 0])])  # the others' share is exactly 0
+    for one in explain.explain_all(model, pixels):
+        assert one.label == 0 and one.probability == 1
+        assert np.isfinite(one.evidence).all()
 
 
 def test_the_graph_reloads_in_safe_mode_without_our_code(tmp_path, miniature):
@@ -157,88 +202,15 @@ def test_refuses_what_it_cannot_explain(miniature):
             explain.heat_model(strange)
 
 
-# --- deletion and insertion ------------------------------------------------------------------
-
-
-def planted(count: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """Dark photos with a bright checked cell off the middle; the true heat [N, 4, 4] of each."""
-    random = np.random.default_rng(3)
-    pixels = random.integers(0, 40, (count, 32, 32, 3)).astype(np.uint8)
-    heats = np.zeros((count, 4, 4), np.float32)
-    checks = 255 * (np.indices((8, 8)).sum(0) % 2).astype(np.uint8)
-    for number, place in enumerate(random.choice([0, 3, 12, 15], count)):
-        row, column = divmod(int(place), 4)
-        heats[number, row, column] = 1
-        pixels[number, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = checks[..., None]
-    return pixels, heats
-
-
-def sees_checks(batch: np.ndarray) -> np.ndarray:
-    """A model that is sure of class 1 as far as there are bright pixels."""
-    share = np.clip((batch > 200).mean((1, 2, 3)) * 32, 0, 1)
-    return np.stack([1 - share, share], axis=1)
-
-
-def score(heats: np.ndarray, pixels: np.ndarray, predict=sees_checks, **settings):
-    explanations = [Explanation(1, 1.0, heat) for heat in heats]
-    return explain.faithful(predict, pixels, explanations, **settings)
-
-
-def test_maps_of_the_true_place_beat_the_middle_and_chance():
-    pixels, heats = planted()
-    found = score(heats, pixels, steps=8)
-    for curves in (found.deletion, found.insertion):
-        assert curves.over_blob.interval.low > 0
-        assert curves.over_chance.interval.low > 0
-    assert found.deletion.maps_area < 0.2 < 0.8 < found.insertion.maps_area
-    assert found.deletion.maps[0] == found.insertion.maps[-1] == pytest.approx(1, abs=0.01)
-    assert found.deletion.maps[-1] == found.insertion.maps[0] == 0
-    json.dumps(found.as_dict(), allow_nan=False)
-
-
-def test_maps_of_the_wrong_place_are_told_apart_from_good_ones():
-    pixels, heats = planted()
-    found = score(1 - heats, pixels, steps=8)
-    assert found.deletion.over_chance.interval.high < 0
-    assert found.insertion.over_chance.interval.high < 0
-
-
-def test_maps_that_know_nothing_do_as_chance_does():
-    pixels, heats = planted(60)
-    flat = score(np.zeros_like(heats), pixels, steps=8)
-    for gain in (flat.deletion.over_chance, flat.insertion.over_chance):
-        assert gain.interval.low < 0 < gain.interval.high
-
-
-def test_scores_cost_what_they_say_and_repeat():
-    pixels, heats = planted(5)
-    seen = []
-
-    def counting(batch):
-        seen.append(len(batch))
-        assert batch.dtype == np.uint8
-        return sees_checks(batch)
-
-    first = score(heats, pixels, counting, steps=4)
-    assert sum(seen) == first.passes == 5 * (2 + 6 * 3)
-    assert max(seen) <= explain.BATCH
-    assert score(heats, pixels, steps=4) == first
-    assert score(heats, pixels, steps=4, seed=1) != first
-
-
-def test_scores_need_photos_and_steps():
-    pixels, heats = planted(4)
-    for wrong in (
-        {"heats": heats[:1], "pixels": pixels[:1]},
-        {"heats": heats[:3], "pixels": pixels},
-        {"heats": heats, "pixels": pixels, "steps": 17},
-        {"heats": heats, "pixels": pixels, "steps": 1},
-    ):
-        with pytest.raises(InputError, match="2 to 16 steps"):
-            score(**wrong)
-
-
 # --- drawings --------------------------------------------------------------------------------
+
+
+def measured() -> Faithful:
+    """What a test of heat maps might have given."""
+    gain = Gain(0.1, Interval(0.05, 0.15))
+    falling = Curves((1, 0.2, 0), (1, 0.6, 0), (1, 0.5, 0), 0.35, 0.55, 0.5, gain, gain)
+    rising = Curves((0, 0.8, 1), (0, 0.4, 1), (0, 0.5, 1), 0.65, 0.45, 0.5, gain, gain)
+    return Faithful(20, 180, (0, 0.5, 1), falling, rising)
 
 
 def colourfulness(pixels: np.ndarray) -> np.ndarray:
@@ -268,11 +240,10 @@ def test_an_overlay_without_heat_or_strength_is_the_grey_photo():
 
 def test_figures_say_what_the_colours_mean_and_take_hostile_names():
     photo = np.zeros((30, 20, 3), np.uint8)
-    pixels, heats = planted(4)
     drawn = [
         figures_explain.explanation(photo, np.eye(3), "$\\frac{$\u202e", 0.875),
         figures_explain.neighbours(photo, [photo] * 4, ["this photo", *["$rose\n0.91"] * 4]),
-        figures_explain.faithfulness(score(heats, pixels, steps=4)),
+        figures_explain.faithfulness(measured()),
     ]
     for figure in drawn:
         figure.savefig(io.BytesIO(), format="png")
@@ -281,7 +252,7 @@ def test_figures_say_what_the_colours_mean_and_take_hostile_names():
     assert any("88\N{NO-BREAK SPACE}%" in text for text in said)
     assert sum(bool(axes.images) for axes in drawn[1].axes) == 5
     lines = drawn[2].axes[0].lines
-    assert [line.get_label() for line in lines] == ["heat map", "middle first", "random order"]
+    assert [line.get_label() for line in lines] == ["heat map", "middle first", "elsewhere"]
     with pytest.raises(ValueError, match="2 photos, 1 captions"):
         figures_explain.neighbours(photo, [photo], ["one"])
 
@@ -313,14 +284,13 @@ def test_the_sections_stand_on_the_page(miniature):
     pixels = photos("miniature", 6)
     said = miniature.predict_on_batch(pixels).argmax(1)
     truth = np.where(np.arange(6) < 4, said, (said + 1) % 3)  # two mistakes
-    planted_photos, heats = planted()
     looks = explain_sections.looks_at(
         miniature,
         pixels,
         truth,
         LABELS,
         [f"{n}.jpg" for n in range(6)],
-        score(heats, planted_photos, steps=4),
+        measured(),
     )
     kinds = [part.kind for part in looks.parts]
     assert kinds == ["picture", "picture", "photos", "photos", "words"]
@@ -332,7 +302,7 @@ def test_the_sections_stand_on_the_page(miniature):
     assert [photo.wrong for photo in mistakes] == [True, False] * 2
     assert mistakes[0].lines[0] == f"speaks for {LABELS[said[4]]}"
     assert mistakes[1].lines[0] == f"speaks for {LABELS[truth[4]]}"
-    assert "points more probability than in a random order" in looks.parts[-1].lines[0]
+    assert "points more probability than with the map moved elsewhere" in looks.parts[-1].lines[0]
 
     features = np.random.default_rng(2).normal(size=(20, 6))
     training = [LABELS[n % 3] for n in range(20)]

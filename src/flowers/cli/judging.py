@@ -45,7 +45,7 @@ from flowers.errors import InputError
     default=40,
     show_default=True,
     type=click.IntRange(0),
-    help="How many heat maps are put to the test: 56 forward passes each.",
+    help="How many heat maps are put to the test: 57 forward passes each.",
 )
 @click.option(
     "--tta",

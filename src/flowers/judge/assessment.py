@@ -21,7 +21,7 @@ from flowers.judge import (
     trust_sections,
 )
 from flowers.judge import report as reports
-from flowers.judge.explain import Faithful
+from flowers.judge.faithfulness import Faithful, faithful
 from flowers.judge.page import UNKNOWN, between, percent
 from flowers.judge.parts import Section, Tile
 from flowers.judge.report import Report
@@ -41,7 +41,7 @@ class Effort:
     """How many test photos go into the parts that take minutes; 0 leaves a part out."""
 
     worse: int = robustness.PHOTOS  # made worse in 30 ways: 31 forward passes each
-    maps: int = 40  # heat maps put to the test: 56 forward passes each
+    maps: int = 40  # heat maps put to the test: 57 forward passes each
     views: int = augmented.VIEWS  # of each test photo, averaged; below 2 leaves it out
 
 
@@ -207,7 +207,7 @@ def _faithful(
         return None
     chosen = exam.pixels[np.sort(drawn)]
     try:
-        return explain.faithful(predict, chosen, explain.explain_all(classifier.model, chosen))
+        return faithful(predict, chosen, explain.explain_all(classifier.model, chosen))
     except InputError:
         return None
 
@@ -293,7 +293,7 @@ def lines(assessment: Assessment) -> list[str]:
         gains = (value for part in parts for value in (part.over_blob, part.over_chance))
         middle, chance, middle_back, chance_back = (f"{gain.mean:+.3f}" for gain in gains)
         found.append(
-            f"heat maps      blurring {middle} against a blob in the middle, {chance} against "
+            f"heat maps      greying {middle} against a blob in the middle, {chance} against "
             f"chance;\n               bringing back {middle_back} and {chance_back} "
             f"({assessment.faithful.photos} photos; above 0: they point at what matters)"
         )

@@ -11,7 +11,8 @@ import numpy as np
 
 from flowers.errors import FlowersError
 from flowers.judge import explain, figures, figures_explain
-from flowers.judge.explain import Explanation, Faithful, Gain
+from flowers.judge.explain import Explanation
+from flowers.judge.faithfulness import Faithful, Gain
 from flowers.judge.page import percent
 from flowers.judge.parts import Photo, Photos, Picture, Section, Table, Words
 from flowers.judge.similar import Similar
@@ -66,7 +67,7 @@ def looks_at(
         truth: int [N], their classes.
         labels: names of the classes.
         paths: N texts that name the photos.
-        measured: what `explain.faithful` gave on many photos.
+        measured: what `faithfulness.faithful` gave on many photos.
 
     Raises:
         InputError: see `explain.heat_model`.
@@ -194,9 +195,9 @@ def _evidence(measured: Faithful) -> Picture:
     deletion, insertion = measured.deletion, measured.insertion
     without, by_chance = percent(deletion.maps_area), percent(deletion.chance_area)
     alt = (
-        "Mean probability of the answer. Blurring the hottest places first leaves "
-        f"{without} on average, in random order {by_chance}. Bringing them back first gives "
-        f"{percent(insertion.maps_area)}, in random order {percent(insertion.chance_area)}."
+        "Mean probability of the answer. Turning the hottest places grey first leaves "
+        f"{without} on average, those of the map moved elsewhere {by_chance}. Bringing them back "
+        f"first gives {percent(insertion.maps_area)}, moved {percent(insertion.chance_area)}."
     )
     caption = f"{measured.photos} test photos. Above, lower is better; below, higher is better."
     return Picture(figures_explain.faithfulness(measured), alt, caption)
@@ -212,10 +213,10 @@ def _believe(measured: Faithful | None, side: Sequence[int]) -> tuple[str, ...]:
         return (warning,)
     lines = []
     for curves, what in (
-        (measured.deletion, "Blurring the hottest places first costs"),
+        (measured.deletion, "Turning the hottest places grey first costs"),
         (measured.insertion, "Bringing the hottest places back first gains"),
     ):
-        chance = _compared(curves.over_chance, "in a random order")
+        chance = _compared(curves.over_chance, "with the map moved elsewhere by chance")
         blob = _compared(curves.over_blob, "from the middle outwards")
         lines.append(f"{what} {chance}, and {blob}.")
     return (*lines, warning)

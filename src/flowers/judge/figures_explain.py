@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from PIL import Image
 
-from flowers.judge.explain import Curves, Faithful
+from flowers.judge.faithfulness import Curves, Faithful
 from flowers.judge.figures import BLUE, FAINT, INK, ORANGE, PAPER, WIDTH, printable
 
 STRENGTH = 0.7  # share of the heat's colour, and not of the photo, in the hottest place
@@ -76,15 +76,18 @@ def explanation(
 
 
 def faithfulness(measured: Faithful) -> Figure:
-    """What happens to the probability as cells are removed, and as they are brought back.
+    """What happens to the probability as pixels are removed, and as they are brought back.
 
     Args:
-        measured: what `explain.faithful` gave.
+        measured: what `faithfulness.faithful` gave.
     """
     figure = _figure(WIDTH, 5.0)
     panels = figure.subplots(2, 1, sharex=True, sharey=True)
     for axes, curves, verb in zip(
-        panels, (measured.deletion, measured.insertion), ("blurred", "brought back"), strict=True
+        panels,
+        (measured.deletion, measured.insertion),
+        ("turned grey", "brought back"),
+        strict=True,
     ):
         _curves(axes, measured.shares, curves)
         axes.set_ylabel("probability")
@@ -144,7 +147,7 @@ def _curves(axes: Axes, shares: Sequence[float], curves: Curves) -> None:
     for curve, name, look in (
         (curves.maps, "heat map", {"color": BLUE, "marker": "."}),
         (curves.blob, "middle first", {"color": ORANGE, "linestyle": "--"}),
-        (curves.chance, "random order", {"color": INK, "linestyle": ":"}),
+        (curves.chance, "elsewhere", {"color": INK, "linestyle": ":"}),
     ):
         axes.plot(shares, curve, label=name, **look)
     _dress(axes)
