@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from flowers.errors import InputError
-from flowers.ship import rounding
+from flowers.ship import int8
 from flowers.ship.proof import ROUNDED, SAME, Gate
 
 CALIBRATING = 32  # training photos that int8 is corrected on: means over them hardly change
@@ -116,7 +116,7 @@ class Converter:
         path.write_bytes(self._lite().convert())
 
     def _litert_int8(self, path: Path) -> None:
-        path.write_bytes(rounding.to_int8(self._lite().convert(), self.photos))
+        path.write_bytes(int8.to_int8(self._lite().convert(), self.photos))
 
     def _openvino(self, path: Path) -> None:
         import openvino
