@@ -29,7 +29,7 @@ FLOORS = (
     ("ship",),
     ("results", "web"),
     ("pipeline",),
-    ("evaluation", "auditing", "answers"),
+    ("evaluation", "auditing", "answers", "lesson"),
     ("cli",),
     ("__main__",),
 )
