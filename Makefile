@@ -22,11 +22,11 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help train test lint lab lock clean
+.PHONY: help train test lint lab notebooks lock clean
 
 help: ## show this list
 	@echo 'make TARGET, where TARGET is one of:'
-	@sed -n 's/^\([a-z]*\):[^#]*## /  \1|/p' Makefile | awk -F'|' '{ printf "%-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):[^#]*## /  \1|/p' Makefile | awk -F'|' '{ printf "%-10s %s\n", $$1, $$2 }'
 	@echo 'PYTHON=python3.12 names the Python that .venv is made with; ARGS="..." goes to the command.'
 
 train: $(STAMP) ## photos in, models/flowers.keras and a report out; ARGS="--help" lists the options
@@ -42,6 +42,9 @@ lint: $(STAMP) ## look for mistakes and for unusual formatting
 
 lab: $(STAMP) ## open the notebooks in Jupyter
 	@$(BIN)/jupyter-lab notebooks $(ARGS)
+
+notebooks: $(STAMP) ## run the notebooks anew, as under test, and keep what they print; see notebooks/README.md
+	@$(BIN)/python notebooks/execute.py $(ARGS)
 
 lock: ## for maintainers: write requirements.lock anew from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo 'Expected uv, which writes the lock file.' \

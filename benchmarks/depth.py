@@ -82,7 +82,8 @@ def _gradients(config, prepared, train):
         .permutation(train)[: 128 * GRADIENT_BATCHES]
         .reshape(GRADIENT_BATCHES, -1)
     ):
-        found.append(gradients.norms(built.model, prepared.pixels[batch], labels[batch]))
+        asked = gradients.of_kernels(built.model, prepared.pixels[batch], labels[batch])
+        found.append(gradients.norms(asked))
     return np.mean(found, axis=0)
 
 

@@ -20,7 +20,7 @@ PACKAGE = Path(flowers.__file__).parent
 # From the ground up. A room is a folder or a module beside `__init__`; rooms on one floor do not
 # know each other.
 FLOORS = (
-    ("errors", "progress"),
+    ("errors", "progress", "quiet"),
     ("config", "files"),
     ("download",),
     ("data", "model"),
@@ -29,7 +29,7 @@ FLOORS = (
     ("ship",),
     ("results", "web"),
     ("pipeline",),
-    ("evaluation", "auditing", "answers"),
+    ("evaluation", "auditing", "answers", "lesson"),
     ("cli",),
     ("__main__",),
 )

@@ -190,3 +190,12 @@ def test_a_killed_painter_leaves_nothing_that_counts(tmp_path):
     painted.write(folder, per_class=1, size=32)
     assert len(contents(folder)) == len(painted.LABELS) + 1
     assert {path.name for path in tmp_path.iterdir()} == {"set", ".set.lock"}
+
+
+def test_a_ground_is_a_photo_without_a_flower_and_another_one_for_each_seed():
+    first, again, other = (painted.ground(seed, 48) for seed in (3, 3, 4))
+    assert first.shape == (48, 48, 3) and first.dtype == np.uint8
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first.astype(int) - other).mean() > 2
+    with pytest.raises(InputError):
+        painted.ground(-1)

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from flowers.cli import options
-from flowers.cli.options import quiet, say
+from flowers.cli.options import say
 from flowers.config import DEFAULT
 from flowers.errors import InputError
+from flowers.quiet import quiet
 
 
 @click.command()

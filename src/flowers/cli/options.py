@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from pathlib import Path
 
 import click
@@ -50,17 +47,3 @@ model = click.option(
 def say(line: str) -> None:
     """One line for people: on stderr, so that stdout holds results alone."""
     click.echo(line, err=True)
-
-
-@contextlib.contextmanager
-def quiet():
-    """Silences what TensorFlow's C++ prints while it is imported; errors still come through."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

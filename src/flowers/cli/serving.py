@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from flowers.cli.options import quiet, say
+from flowers.cli.options import say
+from flowers.quiet import quiet
 
 _ENDINGS = (".int8.tflite", ".tflite", ".onnx")
 LIGHTEST_FIRST = tuple(Path("models", f"flowers{ending}") for ending in _ENDINGS)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from flowers.cli import options
-from flowers.cli.options import quiet, say
+from flowers.cli.options import say
 from flowers.errors import InputError, PhotoError, WorldError
+from flowers.quiet import quiet
 
 if TYPE_CHECKING:
     from flowers.ship.predictor import Prediction

@@ -10,9 +10,10 @@ import click
 
 from flowers import files
 from flowers.cli import options
-from flowers.cli.options import quiet, say
+from flowers.cli.options import say
 from flowers.config import DEFAULT, MODEL_SPACE, phases, set_name, usual, usual_phases
 from flowers.errors import InputError
+from flowers.quiet import quiet
 
 
 @click.command()

@@ -79,6 +79,26 @@ def paint(label: str, seed: int, size: int = 224) -> np.ndarray:
     return _photo(rng, _over(picture, layer))
 
 
+def ground(seed: int, size: int = 224) -> np.ndarray:
+    """Paints what may be behind flowers, and no flower: a lawn, soil, sky, a wall, a room.
+
+    Args:
+        seed: 0 or more.
+        size: px of a side, 16 to 2048.
+
+    Returns:
+        uint8 [size, size, 3], RGB.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+    _check(LABELS[0], seed, size)
+    rng = np.random.default_rng([len(LABELS), seed])
+    choice = (*dict.fromkeys(grounds.ABOVE + grounds.LEVEL), grounds.room)
+    chosen = choice[rng.integers(len(choice))]
+    return _photo(rng, chosen(rng, size).astype(np.float32))
+
+
 def _check(label: str, seed: int, size: int) -> None:
     if label not in LABELS:
         raise InputError(f"one of {', '.join(LABELS)}", repr(label), "Name one of these flowers.")

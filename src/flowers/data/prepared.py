@@ -33,7 +33,7 @@ class Photos:
 
 
 def prepare(
-    source: str,
+    source: str | Source,
     config: Config,
     *,
     data: Path = Path("data"),
@@ -42,11 +42,18 @@ def prepare(
 ) -> Photos:
     """Gets the photos, checks and splits them, decodes them once.
 
+    Args:
+        source: see `data.sources.get`; or what it gave.
+        config: size of the photos, shares and seed of the split.
+        data: folder for downloads and caches.
+        labels: a labels.csv with a person's decisions.
+        say: receives a line for every step.
+
     Raises:
         InputError: the photos or labels.csv cannot be used.
     """
     decided = label_files.read(labels) if labels else None
-    found = sources.get(source, data, seed=config.seed)
+    found = source if isinstance(source, Source) else sources.get(source, data, seed=config.seed)
     say(f"photos: {found.reason}")
     listed = catalogues.of(found, seed=config.seed, shares=config.shares)
     if decided is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from flowers.judge import figures_trust
 from flowers.judge.calibration import Bin, Calibration, Sureness
@@ -44,14 +45,6 @@ def how_sure(calibration: Calibration) -> Section:
         "Calibration turned one knob, the temperature, until they fitted photos it had not "
         "learned from. That changes how sure it is, never what it says."
     )
-    edges = [part.low for part in after.bins] + [after.bins[-1].high]
-    intervals = [part.accuracy_interval for part in after.bins]
-    figure = figures_trust.reliability(
-        edges,
-        _columns(before.bins),
-        _columns(after.bins),
-        [(found.low, found.high) if found else None for found in intervals],
-    )
     alt = (
         "Reliability diagram: how often the model was right against how sure it was. As trained, "
         f"its percentages are off by {_points(before.ece)} on average; calibrated, by "
@@ -81,7 +74,20 @@ def how_sure(calibration: Calibration) -> Section:
             "all three. The small figures are 95 % bootstrap intervals.",
         )
     )
-    return Section("sure", "How sure is it?", lead, (Picture(figure, alt, caption), words, table))
+    picture = Picture(diagram(calibration), alt, caption)
+    return Section("sure", "How sure is it?", lead, (picture, words, table))
+
+
+def diagram(calibration: Calibration) -> Figure:
+    """How sure the model was against how often it was right, as trained and calibrated."""
+    before, after = calibration.before, calibration.after
+    intervals = [part.accuracy_interval for part in after.bins]
+    return figures_trust.reliability(
+        [part.low for part in after.bins] + [after.bins[-1].high],
+        _columns(before.bins),
+        _columns(after.bins),
+        [(found.low, found.high) if found else None for found in intervals],
+    )
 
 
 def one_or_the_other(sets: SetsReport) -> Section:
