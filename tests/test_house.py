@@ -22,14 +22,14 @@ PACKAGE = Path(flowers.__file__).parent
 FLOORS = (
     ("errors", "progress", "quiet"),
     ("config", "files"),
-    ("download",),
+    ("download", "config_file"),
     ("data", "model"),
     ("train",),
     ("judge",),
     ("ship",),
     ("results", "web"),
     ("pipeline",),
-    ("evaluation", "auditing", "answers", "lesson"),
+    ("evaluation", "auditing", "answers", "lesson", "tuning"),
     ("cli",),
     ("__main__",),
 )

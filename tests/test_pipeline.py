@@ -12,7 +12,7 @@ import pytest
 
 from flowers import evaluation, files, pipeline
 from flowers.config import Config, Phase, phases, usual
-from flowers.data import photos
+from flowers.data import photos, prepared
 from flowers.errors import InputError
 from flowers.judge.assessment import NONE
 from flowers.ship.predictor import Predictor
@@ -240,3 +240,19 @@ def test_what_cannot_be_built_is_refused_before_photos_are_fetched(tmp_path, set
         config = replace(usual("cifar10"), **settings)
         pipeline.run("cifar10", config, data=tmp_path / "data", model=tmp_path / "m.keras")
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("room", [0, 150_000])
+def test_a_cache_that_is_too_small_changes_no_answer(job, small_folder, tmp_path, room):
+    """36 photos of 32 px are 110 kB, their features 100 kB more."""
+    lines, data = [], tmp_path / "data"
+    ready = prepared.prepare(str(small_folder), CONFIG, data=data, room=room, say=lines.append)
+    model = tmp_path / "models" / "flowers.keras"
+    outcome = pipeline.run(ready, CONFIG, data=data, model=model, say=lines.append)
+    assert sum("--cache-gb" in line for line in lines) == 2
+    for name in ("predictions.csv", "history.csv"):
+        tables = (pd.read_csv(folder / name) for folder in (job[0].folder, outcome.folder))
+        first, second = (table.drop(columns="seconds", errors="ignore") for table in tables)
+        pd.testing.assert_frame_equal(first, second)
+    arrays = [path.stat().st_size - 128 for path in (data / "cache").rglob("*.npy")]
+    assert sum(arrays) <= room

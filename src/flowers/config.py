@@ -124,11 +124,18 @@ def phases(names: str, epochs: int | None = None, rate: float | None = None) -> 
     if not wanted or any(name not in PHASES for name in wanted):
         raise InputError(f"phases out of {', '.join(PHASES)}", repr(names), "Correct --phases.")
     chosen = [PHASES[name] for name in wanted]
+    return adjusted(tuple(chosen), epochs, rate)
+
+
+def adjusted(
+    chosen: tuple[Phase, ...], epochs: int | None = None, rate: float | None = None
+) -> tuple[Phase, ...]:
+    """Phases with another number of epochs each, and another peak rate of the last."""
     if epochs is not None:
-        chosen = [replace(phase, epochs=epochs) for phase in chosen]
+        chosen = tuple(replace(phase, epochs=epochs) for phase in chosen)
     if rate is not None:
-        chosen[-1] = replace(chosen[-1], rate=rate)
-    return tuple(chosen)
+        chosen = (*chosen[:-1], replace(chosen[-1], rate=rate))
+    return chosen
 
 
 def check_backbone(name: str, size: int) -> None:
@@ -179,6 +186,7 @@ class Config:
     views: int | None = None
     # "photo": crops, turns, light and colour; "crop": shifts by 4 px and mirrors, as on CIFAR-10
     augmentation: str = "photo"
+    augmentation_strength: float = 1.0  # scales every change that "photo" makes
     label_smoothing: float = 0.1
     weight_decay: float = 1e-4
     shares: SplitShares = field(default_factory=SplitShares)

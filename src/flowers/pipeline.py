@@ -30,7 +30,7 @@ from flowers.ship import bundle
 from flowers.ship.card import Card
 from flowers.train import checkpoint, device, features, recipe, training
 from flowers.train.inputs import Inputs
-from flowers.train.training import Samples
+from flowers.train.training import AbandonedError, DivergenceError, Samples, Watch
 
 Say = Callable[[str], None]
 
@@ -110,6 +110,7 @@ def fit(
     say: Say = print,
     rows: tuple[np.ndarray, np.ndarray] | None = None,
     augmented: np.ndarray | None = None,
+    watch: Watch | None = None,
 ) -> Trained:
     """Trains a classifier in phases, resuming where an interrupted call with the same photos and
     settings stood.
@@ -122,9 +123,11 @@ def fit(
         rows: (training, validation) photo numbers; the catalogue's split when left out.
         augmented: photo numbers whose augmented views are kept; the training photos when left
             out. Folds share one cache by keeping them for all photos.
+        watch: sees the row of every epoch and may end the run; what it ended, or what diverged
+            under its eyes, is not resumed.
 
     Raises:
-        InputError, WorldError: see `train.training.train`.
+        InputError, WorldError, AbandonedError: see `train.training.train`.
     """
     catalogue = prepared.catalogue
     train, validation = rows or (catalogue.rows("train"), catalogue.rows("validation"))
@@ -140,7 +143,11 @@ def fit(
     )
     samples = Samples(catalogue.label_ids, train, validation, len(catalogue.labels))
     try:
-        history = training.train(built, samples, config, inputs.feed, saved, say)
+        history = training.train(built, samples, config, inputs.feed, saved, say, watch)
+    except (AbandonedError, DivergenceError):
+        if watch is not None:
+            saved.unlink(missing_ok=True)
+        raise
     except KeyboardInterrupt:
         raise WorldError(
             "to finish training",
@@ -188,6 +195,7 @@ def open_network(
         config=config,
         folder=data / "cache",
         say=say,
+        room=prepared.room,
     )
     return inputs, weights
 

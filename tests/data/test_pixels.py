@@ -141,3 +141,32 @@ def test_an_error_in_a_worker_reaches_the_consumer():
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(InputError):
         next(results)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 35])
+def test_what_does_not_fit_is_decoded_when_it_is_read(folder, tmp_path, kept):
+    built = catalogues.build(folder)
+    whole = pixels.cache(built, 16, tmp_path / "whole")
+    streamed = pixels.cache(built, 16, tmp_path / "cache", room=kept * 16 * 16 * 3 + 700)
+    assert len(streamed.kept) == kept and streamed.nbytes == kept * 16 * 16 * 3
+    assert streamed.shape == whole.shape and len(streamed) == 36
+    order = np.random.default_rng(0).permutation(36)
+    for key in (order, order[:0], slice(None), slice(3, 7), 0, 35, -1, np.int64(4)):
+        assert np.array_equal(streamed[key], whole[key]), key
+    on_disk = sum(path.stat().st_size for path in (tmp_path / "cache").glob("*.npy"))
+    assert on_disk <= kept * 16 * 16 * 3 + 700
+
+
+def test_room_enough_is_as_no_limit_and_a_whole_cache_is_used(folder, tmp_path):
+    built = catalogues.build(folder)
+    assert isinstance(pixels.cache(built, 16, tmp_path, room=36 * 16 * 16 * 3), np.memmap)
+    assert isinstance(pixels.cache(built, 16, tmp_path, room=0), np.memmap)
+
+
+def test_a_photo_that_changed_is_named_when_it_is_read(folder, tmp_path):
+    built = catalogues.build(folder)
+    streamed = pixels.cache(built, 16, tmp_path / "cache", room=0)
+    (folder / "circle" / "circle_03.jpg").write_bytes(b"another")
+    streamed[:3]
+    with pytest.raises(InputError, match=r"circle_03\.jpg"):
+        streamed[:8]

@@ -6,6 +6,7 @@ import pytest
 
 from flowers.errors import WorldError
 from flowers.train import features
+from flowers.train.moments import moments
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +83,31 @@ def test_values_beyond_half_precision_are_clipped(pixels, tmp_path):
     huge = keras.Model(photos, keras.layers.Rescaling(1e6)(photos))
     found = features.compute(huge, pixels.__getitem__, np.arange(4), tmp_path, "key", "features")
     assert np.isfinite(found.read(np.arange(4))).all()
+
+
+@pytest.mark.parametrize("room", [0, 200, 150 * 72, 290 * 72])
+def test_what_is_not_kept_is_computed_to_the_same_numbers(trunk, pixels, tmp_path, room):
+    numbers = np.random.default_rng(2).permutation(300)[:290]
+    arguments = (trunk, pixels.__getitem__, numbers)
+    whole = features.compute(*arguments, tmp_path / "whole", "key", "features")
+    found = features.compute(*arguments, tmp_path / "part", "key", "features", room)
+    assert found.bytes <= room and found.kept in (0, 128, 290)
+    asked = np.random.default_rng(3).permutation(numbers)[:100]
+    np.testing.assert_array_equal(found.read(asked), whole.read(asked))
+    shards = [path.stat().st_size - 128 for path in tmp_path.glob("part/*/*.npy")]
+    assert sum(shards) == found.bytes
+
+
+def test_a_photo_that_was_not_computed_is_refused(trunk, pixels, tmp_path):
+    found = features.compute(trunk, pixels.__getitem__, np.arange(40), tmp_path, "key", "features")
+    with pytest.raises(ValueError, match="others"):
+        found.read(np.array([3, 41]))
+
+
+@pytest.mark.parametrize(("rows", "channels"), [(1, 3), (257, 33), (1000, 8)])
+def test_moments_in_parts_are_those_of_the_whole(rows, channels):
+    random = np.random.default_rng(rows)
+    whole = random.gamma(2.0, 3.0, (rows, channels)).astype(np.float32)
+    mean, deviation = moments(lambda: (whole[n : n + 128] for n in range(0, rows, 128)))
+    np.testing.assert_array_equal(mean, whole.mean(axis=0))
+    np.testing.assert_array_equal(deviation, whole.std(axis=0))

@@ -33,7 +33,7 @@ def photos():
     return pixels.astype(np.uint8), labels
 
 
-def run(photos, folder, config=None, say=lambda line: None, augmented=None):
+def run(photos, folder, config=None, say=lambda line: None, augmented=None, room=None):
     config = config or Config.tiny()
     pixels, labels = photos
     built = classifiers.build(
@@ -41,7 +41,7 @@ def run(photos, folder, config=None, say=lambda line: None, augmented=None):
     )
     train = np.arange(45)
     augmented = train if augmented is None else augmented
-    inputs = Inputs(built, pixels, "pixels", train, augmented, config, folder / "cache", say)
+    inputs = Inputs(built, pixels, "pixels", train, augmented, config, folder / "cache", say, room)
     samples = Samples(labels, train, np.arange(45, 60), CLASSES)
     history = training.train(built, samples, config, inputs.feed, folder / "run.npz", say)
     return built, history
@@ -71,6 +71,21 @@ def test_two_runs_give_the_same_numbers(photos, whole, tmp_path):
 def test_keeping_views_of_other_photos_changes_nothing(photos, whole, tmp_path):
     """Folds share one cache; the photos that are not trained on must not leak through it."""
     (first, _), (second, _) = whole, run(photos, tmp_path, augmented=np.arange(60))
+    assert classifiers.fingerprint(first.model) == classifiers.fingerprint(second.model)
+
+
+@pytest.mark.parametrize("room", [0, 3_000, 1_000_000])
+def test_features_beyond_the_room_change_nothing(photos, whole, tmp_path, room):
+    (first, history), (second, streamed) = whole, run(photos, tmp_path, room=room)
+    assert [row["val_loss"] for row in streamed] == [row["val_loss"] for row in history]
+    assert classifiers.fingerprint(first.model) == classifiers.fingerprint(second.model)
+    on_disk = sum(path.stat().st_size - 128 for path in tmp_path.glob("cache/*/*.npy"))
+    assert on_disk <= room
+
+
+def test_pooled_features_need_not_be_held_in_memory(photos, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr("flowers.train.inputs.HELD", 0)
+    (first, _), (second, _) = whole, run(photos, tmp_path)
     assert classifiers.fingerprint(first.model) == classifiers.fingerprint(second.model)
 
 

@@ -24,7 +24,7 @@ def flowers(debug: bool) -> None:
 
 
 for command in (
-    *(photos.get, photos.check, training.train),
+    *(photos.get, photos.check, training.train, training.tune),
     *(judging.evaluate, judging.compare, judging.explain, judging.similar, judging.audit),
     *(shipping.export, shipping.predict, serving.serve),
 ):
@@ -74,7 +74,7 @@ def _explained(error: BaseException) -> tuple[str, int]:
             return "Stopped. What was finished is kept; the same command goes on from there.", 3
         case ImportError():
             needed = "every package that this command needs"
-            extra = "serve" if "serve" in sys.argv else "train,export"
+            extra = next((name for name in ("serve", "tune") if name in sys.argv), "train,export")
             remedy = f"Install them: pip install 'flowers[{extra}]'."
             return str(InputError(needed, str(error), remedy)), 2
         case MemoryError():

@@ -1,73 +1,147 @@
-"""flowers train: photos in, a measured model out."""
+"""flowers train: photos in, a measured model out. flowers tune: photos in, a better recipe out."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from flowers import files
+from flowers import config_file, files
 from flowers.cli import options
 from flowers.cli.options import say
-from flowers.config import DEFAULT, MODEL_SPACE, phases, set_name, usual, usual_phases
+from flowers.config import (
+    MODEL_SPACE,
+    Config,
+    adjusted,
+    phases,
+    set_name,
+    usual,
+    usual_phases,
+)
 from flowers.errors import InputError
 from flowers.quiet import quiet
 
+RECIPE = (
+    options.source,
+    options.weights,
+    click.option(
+        "--config",
+        "config_path",
+        default=None,
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Settings in TOML, as `flowers tune` writes them; options given here come first.",
+    ),
+    options.folder,
+    click.option(
+        "--seed",
+        default=None,
+        type=click.IntRange(0, 32_767),
+        help="Of everything random.  [default: 0]",
+    ),
+    click.option(
+        "--size", default=None, type=int, help="Side of the photos, px.  [default: 224, 64 or 32]"
+    ),
+    click.option(
+        "--backbone",
+        default=None,
+        help="resnet50 (pretrained) | resnet50-scratch | resnet20, 32, 44, 56, 110 | plain20 and "
+        "so on | miniature (for trying out).  [default: resnet50; signs resnet50-scratch; cifar10 "
+        "resnet20]",
+    ),
+    click.option(
+        "--phases",
+        default=None,
+        metavar="NAMES",
+        help="Comma-separated: head, stage, all; or scratch, cycle, paper. Default: head,stage; on "
+        "a GPU also all; networks from scratch have one phase.",
+    ),
+    click.option("--epochs", default=None, type=click.IntRange(1), help="Of every phase, at most."),
+    click.option(
+        "--rate",
+        default=None,
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Peak learning rate of the last phase.",
+    ),
+    click.option(
+        "--views",
+        default=None,
+        type=click.IntRange(1),
+        help="Kept of a training photo: itself and augmented ones.  [default: 2; 3 without "
+        "weights]",
+    ),
+    click.option(
+        "--precision",
+        default=None,
+        help="auto | float32 | mixed_bfloat16 | mixed_float16.  [default: auto]",
+    ),
+    click.option(
+        "--labels",
+        default=None,
+        type=click.Path(path_type=Path),
+        help="A labels.csv of `flowers audit`, with your decisions.",
+    ),
+)
+cache_gb = click.option(
+    "--cache-gb",
+    default=None,
+    metavar="GB",
+    type=click.FloatRange(0),
+    help="Disk that decoded photos and features may take; beyond it they are computed whenever "
+    "they are needed, with the same result.  [default: as much as they need]",
+)
+
+
+def recipe(command: Callable) -> Callable:
+    """Gives a command the options that decide what is trained on, and how."""
+    for option in reversed(RECIPE):
+        command = option(command)
+    return command
+
+
+def configured(
+    source: str,
+    config_path: Path | None,
+    names: str | None,
+    epochs: int | None,
+    rate: float | None,
+    **choices: object,
+) -> Config:
+    """The configuration: the usual one, then what the file says, then what the options say.
+
+    Args:
+        source: what `--data` was given.
+        config_path: of a TOML file, or None.
+        names: of the phases, as `--phases` has them.
+        epochs: of every phase.
+        rate: of the last phase.
+        choices: fields of `Config`; None where an option was left out.
+
+    Raises:
+        InputError: the file or a value cannot be used.
+    """
+    given = config_file.read(config_path) if config_path else {}
+    given |= {name: value for name, value in choices.items() if value is not None}
+    config = replace(usual(source, given.get("backbone")), **given)
+    if names or (config.phases is None and (epochs or rate)):
+        return replace(config, phases=phases(names or usual_phases(config), epochs, rate))
+    if config.phases and (epochs or rate):
+        return replace(config, phases=adjusted(config.phases, epochs, rate))
+    return config
+
 
 @click.command()
-@options.source
-@options.weights
+@recipe
+@cache_gb
 @click.option(
     "--out",
     "model",
     default=None,
     type=click.Path(path_type=Path),
     help="The model file to write.  [default: models/flowers.keras, or signs.keras and so on]",
-)
-@options.folder
-@click.option("--seed", default=DEFAULT.seed, show_default=True, help="Of everything random.")
-@click.option(
-    "--size", default=None, type=int, help="Side of the photos, px.  [default: 224, 64 or 32]"
-)
-@click.option(
-    "--backbone",
-    default=None,
-    help="resnet50 (pretrained) | resnet50-scratch | resnet20, 32, 44, 56, 110 | plain20 and so on "
-    "| miniature (for trying out).  [default: resnet50; signs resnet50-scratch; cifar10 resnet20]",
-)
-@click.option(
-    "--phases",
-    default=None,
-    metavar="NAMES",
-    help="Comma-separated: head, stage, all; or scratch, cycle, paper. Default: head,stage; on a "
-    "GPU also all; networks from scratch have one phase.",
-)
-@click.option("--epochs", default=None, type=click.IntRange(1), help="Of every phase, at most.")
-@click.option(
-    "--rate",
-    default=None,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Peak learning rate of the last phase.",
-)
-@click.option(
-    "--views",
-    default=None,
-    type=click.IntRange(1),
-    help="Kept of a training photo: itself and augmented ones.  [default: 2; 3 without weights]",
-)
-@click.option(
-    "--precision",
-    default=DEFAULT.precision,
-    show_default=True,
-    help="auto | float32 | mixed_bfloat16 | mixed_float16.",
-)
-@click.option(
-    "--labels",
-    default=None,
-    type=click.Path(path_type=Path),
-    help="A labels.csv of `flowers audit`, with your decisions.",
 )
 @options.others
 @click.option("--folds", default=0, metavar="K", help="Also cross-validate over K folds.")
@@ -77,6 +151,7 @@ def train(
     data: Path,
     folds: int,
     labels: Path | None,
+    cache_gb: float | None,
     others: Path | None,
     **choices: object,
 ) -> None:
@@ -84,16 +159,13 @@ def train(
     model = model or Path("models") / f"{set_name(source)}.keras"
     if model.suffix != ".keras":
         raise InputError("a model file ending in .keras", str(model), "Correct --out.")
-    names, epochs, rate = (choices.pop(name) for name in ("phases", "epochs", "rate"))
-    chosen = {name: value for name, value in choices.items() if value is not None}
-    config = replace(usual(source, choices["backbone"]), **chosen)
-    if names or epochs or rate:
-        config = replace(config, phases=phases(names or usual_phases(config), epochs, rate))
+    config = configured(source, names=choices.pop("phases"), **choices)
     files.require_space(model.parent, MODEL_SPACE, "the model and its report")
     # before Keras is imported, which costs seconds: what is wrong with the photos is said at once
     from flowers.data import prepared
 
-    ready = prepared.prepare(source, config, data=data, labels=labels, say=say)
+    room = None if cache_gb is None else int(cache_gb * 1e9)
+    ready = prepared.prepare(source, config, data=data, labels=labels, room=room, say=say)
     with quiet():
         from flowers import pipeline
 
@@ -108,3 +180,74 @@ def train(
         command=" ".join(["flowers", *sys.argv[1:]]),
     )
     click.echo(outcome.as_text())
+
+
+@click.command()
+@recipe
+@cache_gb
+@click.option("--trials", default=30, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Processes that search at once, on one storage.",
+)
+@click.option(
+    "--storage",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="SQLite file of the search; the same command goes on from it.  [default: tune.sqlite3 "
+    "in --data-dir]",
+)
+@click.option(
+    "--out",
+    default="best.toml",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The best configuration, for `flowers train --config`.",
+)
+@click.option(
+    "--folds",
+    default=5,
+    show_default=True,
+    metavar="K",
+    help="Over which the best is compared with the default; 0 leaves that out.",
+)
+def tune(
+    source: str,
+    data: Path,
+    labels: Path | None,
+    cache_gb: float | None,
+    trials: int,
+    workers: int,
+    storage: Path | None,
+    out: Path,
+    folds: int,
+    **choices: object,
+) -> None:
+    """Photos in, a better configuration out: searches rates, smoothing, dropout, augmentation."""
+    fixed = choices["phases"] is not None
+    config = configured(source, names=choices.pop("phases"), **choices)
+    if out.suffix != ".toml":
+        raise InputError("a configuration file ending in .toml", str(out), "Correct --out.")
+    if folds == 1 or folds < 0:
+        raise InputError("at least two folds, or 0 for none", str(folds), "Correct --folds.")
+    from flowers.data import prepared
+
+    room = None if cache_gb is None else int(cache_gb * 1e9)
+    ready = prepared.prepare(source, config, data=data, labels=labels, room=room, say=say)
+    with quiet():
+        from flowers.tuning import search as searches
+
+    search = searches.Search(
+        trials=trials,
+        workers=workers,
+        storage=storage or data / "tune.sqlite3",
+        folds=folds,
+        fixed_phases=fixed,
+    )
+    tuned = searches.run(ready, config, search, data=data, room=room, say=say)
+    config_file.write(out, tuned.config, tuned.as_text())
+    click.echo(tuned.as_text())
+    say(f"written: {out}; train with it: flowers train --config {out}")

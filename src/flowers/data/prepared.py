@@ -14,6 +14,7 @@ from flowers.data import catalogue as catalogues
 from flowers.data import labels as label_files
 from flowers.data import pixels, sources
 from flowers.data.catalogue import Catalogue
+from flowers.data.pixels import Streamed
 from flowers.data.sources import Source
 from flowers.data.splits import SPLITS
 
@@ -25,11 +26,13 @@ class Photos:
     """A set of photos, ready: where it came from, its catalogue, its pixels.
 
     pixels: uint8 [N, size, size, 3], RGB, in the order of `catalogue.usable`.
+    room: bytes that features computed from them may take on disk; None for any number.
     """
 
     source: Source
     catalogue: Catalogue
-    pixels: np.ndarray
+    pixels: np.ndarray | Streamed
+    room: int | None = None
 
 
 def prepare(
@@ -38,15 +41,17 @@ def prepare(
     *,
     data: Path = Path("data"),
     labels: Path | None = None,
+    room: int | None = None,
     say: Say = print,
 ) -> Photos:
     """Gets the photos, checks and splits them, decodes them once.
 
     Args:
         source: see `data.sources.get`; or what it gave.
-        config: size of the photos, shares and seed of the split.
+        config: seed, size and shares of the splits.
         data: folder for downloads and caches.
         labels: a labels.csv with a person's decisions.
+        room: bytes that pixels and features may take on disk together; beyond it they stream.
         say: receives a line for every step.
 
     Raises:
@@ -66,6 +71,23 @@ def prepare(
     left_out = len(listed.table) - len(listed.usable)
     counts = ", ".join(f"{len(listed.rows(split)):,} {split}" for split in SPLITS)
     say(f"catalogue: {counts}; {left_out} left out (see `flowers check {found.folder}`)")
-    decoded = pixels.cache(listed, config.size, data / "cache")
-    say(f"pixels: {files.amount(decoded.nbytes)} in {data / 'cache'}")
-    return Photos(found, listed, decoded)
+    opened = decode(found, listed, config.size, data, room)
+    streamed = ""
+    if isinstance(opened.pixels, Streamed):
+        count = len(opened.pixels) - len(opened.pixels.kept)
+        streamed = f"; {count:,} photos beyond --cache-gb are decoded whenever they are needed"
+    say(f"pixels: {files.amount(opened.pixels.nbytes)} in {data / 'cache'}{streamed}")
+    return opened
+
+
+def decode(
+    source: Source, catalogue: Catalogue, size: int, data: Path, room: int | None = None
+) -> Photos:
+    """Decodes the photos of a catalogue, or opens what was decoded before.
+
+    Where both do not fit, pixels take at most half of `room`: features save more time a byte.
+    """
+    if room is None:
+        return Photos(source, catalogue, pixels.cache(catalogue, size, data / "cache"))
+    decoded = pixels.cache(catalogue, size, data / "cache", room=room // 2)
+    return Photos(source, catalogue, decoded, max(0, room - decoded.nbytes))

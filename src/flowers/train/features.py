@@ -1,4 +1,7 @@
-"""The frozen part of a network is a constant: computed once a photo and view, kept as float16."""
+"""The frozen part of a network is a constant: computed once a photo and view, kept as float16.
+
+What the disk is not to hold is computed again whenever it is read, to the same numbers.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -30,16 +34,25 @@ class Features:
     Beside each row lie `beside` more numbers, the trunk's second output. Rows are read with plain
     reads, not through a memory map: mapped pages would count as this process's memory, and the
     operating system keeps the file in its own cache anyway.
+
+    Rows from number `kept` on are not on disk: `again` computes them, float16 [B, numbers a row].
     """
 
     folder: Path
     photos: np.ndarray  # int [R]: which photo each row belongs to
     shape: tuple[int, ...]
+    kept: int
+    again: Read
     beside: int = 0
 
     @property
     def bytes(self) -> int:
-        return len(self.photos) * self._row_bytes
+        """On disk."""
+        return self.kept * self._row_bytes
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self.photos)
 
     @property
     def _row_bytes(self) -> int:
@@ -59,17 +72,20 @@ class Features:
 
     def _read(self, photos: np.ndarray, first: int, count: int) -> np.ndarray:
         """float16 [B, count]: part of each row, from number `first` on."""
-        order = np.argsort(self.photos)
-        rows = order[np.searchsorted(self.photos, photos, sorter=order)]
+        found = np.searchsorted(self.photos, photos, sorter=self._order)
+        rows = self._order[np.minimum(found, len(self.photos) - 1)]
         if not np.array_equal(self.photos[rows], photos):
             raise ValueError("Expected photos whose features were computed. Received others.")
         out = np.empty((len(rows), count), np.float16)
+        absent = rows >= self.kept
+        if absent.any():
+            out[absent] = self.again(photos[absent])[:, first : first + count]
         flat = out.view(np.uint8)
         shards, places = np.divmod(rows, SHARD)
-        for shard in np.unique(shards):
+        for shard in np.unique(shards[~absent]):
             with files.world(self.folder), _shard(self.folder, shard).open("rb", 0) as file:
                 start = _skip_header(file)
-                for number in np.flatnonzero(shards == shard):
+                for number in np.flatnonzero((shards == shard) & ~absent):
                     file.seek(start + int(places[number]) * self._row_bytes + 2 * first)
                     if file.readinto(flat[number]) != 2 * count:
                         raise WorldError(
@@ -79,7 +95,13 @@ class Features:
 
 
 def compute(
-    trunk: keras.Model, read: Read, photos: np.ndarray, folder: Path, key: str, what: str
+    trunk: keras.Model,
+    read: Read,
+    photos: np.ndarray,
+    folder: Path,
+    key: str,
+    what: str,
+    room: int | None = None,
 ) -> Features:
     """Runs `trunk` over `photos` once; what is already in `folder` is kept.
 
@@ -93,6 +115,8 @@ def compute(
         folder: of the cache; a folder below it is named after `key`.
         key: everything the result depends on but the photos' numbers, as text.
         what: shown beside the progress bar.
+        room: bytes that may be kept; the rest is computed whenever it is read, so `trunk` must
+            not learn afterwards.
 
     Raises:
         WorldError: the disk is full or cannot be written.
@@ -101,8 +125,16 @@ def compute(
     digest = hashlib.sha256(form.encode() + photos.astype("<i8").tobytes()).hexdigest()[:16]
     place = folder / f"features-{digest}"
     shape, *beside = (tuple(output.shape[1:]) for output in trunk.outputs)
-    found = Features(place, photos, shape, sum(n for (n,) in beside))
-    missing = [s for s in range(-(-len(photos) // SHARD)) if not _shard(place, s).is_file()]
+    kept = len(photos)
+    if room is not None and room < kept * row_bytes(trunk):
+        kept = room // row_bytes(trunk) // SHARD * SHARD
+
+    def again(absent: np.ndarray) -> np.ndarray:
+        parts = range(0, len(absent), BATCH)
+        return np.concatenate([_rows(trunk, read(absent[n : n + BATCH])) for n in parts])
+
+    found = Features(place, photos, shape, kept, again, sum(n for (n,) in beside))
+    missing = [s for s in range(-(-kept // SHARD)) if not _shard(place, s).is_file()]
     if not missing:
         return found
     with files.world(place):
@@ -110,25 +142,38 @@ def compute(
     with FileLock(place / ".lock"):
         missing = [s for s in missing if not _shard(place, s).is_file()]
         files.require_space(place, len(missing) * SHARD * found._row_bytes, "features")
-        steps = [
-            (shard, start)
-            for shard in missing
-            for start in range(shard * SHARD, min((shard + 1) * SHARD, len(photos)), BATCH)
-        ]
-        rows: list[np.ndarray] = []
-        batches = _ahead(
-            read,
-            (photos[start : min(start + BATCH, (shard + 1) * SHARD)] for shard, start in steps),
-        )
-        with progress(None, what, total=sum(_size(photos, s) for s in missing)) as bar:
-            for (shard, start), batch in zip(steps, batches, strict=True):
-                parts = forward_all(trunk, batch)
-                rows.append(np.concatenate([p.reshape(len(batch), -1) for p in parts], axis=1))
-                bar.update(len(batch))
-                if start + BATCH >= min((shard + 1) * SHARD, len(photos)):
-                    _write(_shard(place, shard), np.concatenate(rows))
-                    rows = []
+        with progress(None, what, total=sum(_size(photos, shard) for shard in missing)) as bar:
+            _fill(trunk, read, photos, missing, place, bar.update)
     return found
+
+
+def _fill(
+    trunk: keras.Model,
+    read: Read,
+    photos: np.ndarray,
+    shards: list[int],
+    place: Path,
+    done: Callable[[int], object],
+) -> None:
+    """Computes and writes some shards; `done` hears of every batch."""
+    steps = [
+        (shard, start, min(start + BATCH, (shard + 1) * SHARD))
+        for shard in shards
+        for start in range(shard * SHARD, min((shard + 1) * SHARD, len(photos)), BATCH)
+    ]
+    rows: list[np.ndarray] = []
+    batches = _ahead(read, (photos[start:end] for _, start, end in steps))
+    for (shard, start, _), batch in zip(steps, batches, strict=True):
+        rows.append(_rows(trunk, batch))
+        done(len(batch))
+        if start + BATCH >= min((shard + 1) * SHARD, len(photos)):
+            _write(_shard(place, shard), np.concatenate(rows))
+            rows = []
+
+
+def row_bytes(trunk: keras.Model) -> int:
+    """What one photo's features take on disk."""
+    return 2 * sum(int(np.prod(output.shape[1:])) for output in trunk.outputs)
 
 
 def forward(model: keras.Model, batch: np.ndarray, size: int = BATCH) -> np.ndarray:
@@ -168,9 +213,15 @@ def _ahead(read: Read, batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
             yield waiting.result()
 
 
+def _rows(trunk: keras.Model, batch: np.ndarray) -> np.ndarray:
+    """float16 [B, numbers a row]: all outputs of the trunk side by side."""
+    parts = [part.reshape(len(batch), -1) for part in forward_all(trunk, batch)]
+    return np.clip(np.concatenate(parts, axis=1), -LARGEST, LARGEST).astype(np.float16)
+
+
 def _write(path: Path, rows: np.ndarray) -> None:
     with files.atomic(path) as temporary:
-        np.save(temporary, np.clip(rows, -LARGEST, LARGEST).astype(np.float16))
+        np.save(temporary, rows)
 
 
 def _shard(folder: Path, number: int) -> Path:

@@ -13,11 +13,15 @@ import numpy as np
 from flowers import files
 from flowers.config import Config, Phase
 from flowers.data.augment import augment, shifted
+from flowers.data.pixels import Streamed
 from flowers.model.classifier import Classifier, fingerprint
 from flowers.progress import progress
 from flowers.train import features
 from flowers.train.batches import ReadViews
 from flowers.train.features import Features
+from flowers.train.moments import moments
+
+HELD = 1_000_000_000  # bytes of pooled features that are held in memory; beyond, they are read
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +62,18 @@ class Inputs:
     augmented: photo numbers that get `config.views` views; every photo has its first.
     folder: of the feature cache.
     say: receives a line about what was computed.
+    room: bytes that features may take on disk, None for any number; beyond it they stream.
     """
 
     classifier: Classifier
-    pixels: np.ndarray
+    pixels: np.ndarray | Streamed
     key: str
     train: np.ndarray
     augmented: np.ndarray
     config: Config
     folder: Path
     say: Callable[[str], None]
+    room: int | None = None
 
     def feed(self, phase: Phase) -> Feed:
         """The input of a phase; computes and keeps the features it needs."""
@@ -79,16 +85,17 @@ class Inputs:
             stores = self._stage_features
             return Feed(lambda photos, views, epoch: _by_view(stores, photos, views))
         pooled = self._pooled()
-        learned = pooled[0][1][self.train]
-        mean, deviation = learned.mean(axis=0), learned.std(axis=0)
+        parts = range(0, len(self.train), features.SHARD)
+        mean, deviation = moments(
+            lambda: (pooled(self.train[n : n + features.SHARD], 0) for n in parts)
+        )
         deviation = np.maximum(deviation, 1e-3 * deviation.max() + 1e-6)  # dead channels stay quiet
-        places = [_places(numbers, len(self.pixels)) for numbers, _ in pooled]
 
         def read(photos: np.ndarray, views: np.ndarray, epoch: int) -> np.ndarray:
-            out = np.empty((len(photos), pooled[0][1].shape[1]), np.float32)
+            out = np.empty((len(photos), len(mean)), np.float32)
             for view in np.unique(views):
                 chosen = views == view
-                out[chosen] = pooled[view][1][places[view][photos[chosen]]]
+                out[chosen] = pooled(photos[chosen], view)
             return (out - mean) / deviation
 
         return Feed(read, mean, deviation)
@@ -99,9 +106,12 @@ class Inputs:
         views = np.broadcast_to(views, photos.shape)
         changed = np.flatnonzero(views)
         if len(changed) and self.config.augmentation != "none":
-            vary = {"photo": augment, "crop": shifted}[self.config.augmentation]
             seeds = (self.config.seed << 48) + (views[changed] << 32) + photos[changed]
-            out[changed] = vary(out[changed], seeds)
+            if self.config.augmentation == "crop":
+                out[changed] = shifted(out[changed], seeds)
+            else:
+                strength = self.config.augmentation_strength
+                out[changed] = augment(out[changed], seeds, strength)
         return out
 
     def _views(self) -> list[np.ndarray]:
@@ -119,14 +129,27 @@ class Inputs:
                 lambda photos, view=view: self.photos(photos, view),
                 numbers,
                 self.folder,
-                f"stage {self._key(trunk)} view {view}",
+                f"stage {self._key(trunk)} {self._view_key(view)}",
                 f"features, view {view + 1} of {self.config.views}",
+                room,
             )
-            for view, numbers in enumerate(self._views())
+            for (view, numbers), room in zip(
+                enumerate(self._views()), self._rooms("stage"), strict=True
+            )
         ]
         total = files.amount(sum(store.bytes for store in stores))
-        self.say(f"features of the frozen part: {total} in {self.folder}")
+        absent = sum(len(store.photos) - store.kept for store in stores)
+        streamed = f"; {absent:,} rows beyond --cache-gb are computed whenever they are needed"
+        streamed = streamed if absent else ""
+        self.say(f"features of the frozen part: {total} in {self.folder}{streamed}")
         return stores
+
+    def before(self, thaw: str, photos: np.ndarray) -> np.ndarray:
+        """What a trained `classifier.tail(thaw)` takes for photos, int [B], as they are."""
+        if thaw in ("all", "scratch"):
+            return self.photos(photos, 0)
+        stores = self._stage_features if thaw == "stage" else self._pooled_stores
+        return stores[0].read(photos).astype(np.float32)
 
     def at_cut(self, photos: np.ndarray | None = None) -> np.ndarray:
         """What the network sees before its last stage, averaged: float32 [n, channels].
@@ -162,12 +185,34 @@ class Inputs:
     def _thaws(self, part: str) -> bool:
         return any(phase.thaw == part for phase in self.config.phases)
 
-    def _pooled(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Per view (photo numbers, pooled features float32 [R, channels]), held in memory."""
-        return [
-            (numbers, store.read(numbers).astype(np.float32))
-            for numbers, store in zip(self._views(), self._pooled_stores, strict=True)
-        ]
+    def _pooled(self) -> Callable[[np.ndarray, int], np.ndarray]:
+        """Gives pooled features, float32 [B, channels], of photos, int [B], in one view."""
+        stores = self._pooled_stores
+        rows = sum(len(store.photos) for store in stores)
+        streamed = any(store.kept < len(store.photos) for store in stores)
+        if streamed or 4 * rows * stores[0].shape[0] > HELD:
+            return lambda photos, view: stores[view].read(photos).astype(np.float32)
+        held = [store.read(store.photos).astype(np.float32) for store in stores]
+        places = [_places(store.photos, len(self.pixels)) for store in stores]
+        return lambda photos, view: held[view][places[view][photos]]
+
+    def _rooms(self, part: str) -> list[int | None]:
+        """Bytes for each view's features: pooled ones first, which are small, then the stage's."""
+        rows = [len(numbers) for numbers in self._views()]
+        if self.room is None:
+            return [None] * len(rows)
+        left, rooms = self.room, {}
+        for name in ("head", "stage"):
+            if not self._thaws(name):
+                continue
+            small = name == "head" and self._thaws("stage")
+            model = self.classifier.between() if small else self.classifier.watched(name)
+            needs = [count * features.row_bytes(model) for count in rows]
+            rooms[name] = []
+            for need in needs:
+                rooms[name].append(min(need, left))
+                left -= rooms[name][-1]
+        return rooms.get(part, [0] * len(rows))
 
     @cached_property
     def _pooled_stores(self) -> list[Features]:
@@ -191,15 +236,24 @@ class Inputs:
                 read,
                 numbers,
                 self.folder,
-                f"pooled {key} view {view}",
+                f"pooled {key} {self._view_key(view)}",
                 f"pooled features, view {view + 1} of {self.config.views}",
+                room,
             )
-            for view, (numbers, (model, read)) in enumerate(zip(self._views(), source, strict=True))
+            for view, (numbers, room, (model, read)) in enumerate(
+                zip(self._views(), self._rooms("head"), source, strict=True)
+            )
         ]
 
     def _key(self, trunk) -> str:
         """Everything the features depend on but the photos' numbers and the view."""
         return f"{self.key} {fingerprint(trunk)} {trunk.compute_dtype} seed {self.config.seed}"
+
+    def _view_key(self, view: int) -> str:
+        """What a view's pixels depend on besides; the photo itself on nothing."""
+        kind, strength = self.config.augmentation, self.config.augmentation_strength
+        usual = (kind, strength) == ("photo", 1.0)
+        return f"view {view}" + ("" if usual or view == 0 else f" {kind} {strength:g}")
 
 
 def _by_view(stores: list[Features], photos: np.ndarray, views: np.ndarray) -> np.ndarray:

@@ -23,6 +23,16 @@ from flowers.train.interruption import Interruption
 
 MOMENTUM = 0.9  # of stochastic gradient descent, He et al.'s
 
+Watch = Callable[[dict], bool]  # sees each epoch's row; True abandons the run
+
+
+class DivergenceError(InputError):
+    """The loss is no finite number: the rate is too high."""
+
+
+class AbandonedError(Exception):
+    """Whoever watched the run had seen enough of it."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -52,6 +62,7 @@ def train(
     feed: Callable[[Phase], Feed],
     saved: Path,
     say: Callable[[str], None],
+    watch: Watch | None = None,
 ) -> list[dict]:
     """Runs the phases of `config` on `classifier`, in place, from where `saved` stands.
 
@@ -62,12 +73,15 @@ def train(
         feed: gives a phase's input: features of the frozen part, or photos.
         saved: the checkpoint's file; written after every epoch.
         say: receives one line a phase.
+        watch: sees the row of every epoch, and may end the run.
 
     Returns:
         One dict an epoch: phase, epoch, loss, accuracy, val_loss, val_accuracy, rate, seconds.
 
     Raises:
-        InputError: the phases narrow, or the loss became infinite (the rate is too high).
+        InputError: the phases narrow.
+        DivergenceError: the loss became infinite (the rate is too high).
+        AbandonedError: `watch` ended the run.
         WorldError: the checkpoint cannot be written.
     """
     order = [THAW.index(phase.thaw) for phase in config.phases]
@@ -84,11 +98,11 @@ def train(
     for number in range(state.phase, len(config.phases)):
         if number > state.phase:
             state = State(phase=number, history=state.history)
-        _run(classifier, number, samples, config, feed, state, saved, say)
+        _run(classifier, number, samples, config, feed, state, saved, say, watch)
     return state.history
 
 
-def _run(classifier, number, samples, config, feed, state, saved, say) -> None:
+def _run(classifier, number, samples, config, feed, state, saved, say, watch) -> None:
     """One phase: `state` goes in as it was saved and comes out ended."""
     phase: Phase = config.phases[number]
     tail = classifier.tail(phase.thaw)
@@ -109,7 +123,7 @@ def _run(classifier, number, samples, config, feed, state, saved, say) -> None:
         for variable, value in zip(tail.optimizer.variables, state.optimizer, strict=True):
             variable.assign(value)
     interruption = Interruption()
-    keeper = _Keeper(phase, number, config.seed, state, saved, len(batches), interruption)
+    keeper = _Keeper(phase, number, config.seed, state, saved, len(batches), interruption, watch)
     started = time.monotonic()
     if not keeper.ended():  # a kill may have come between the last epoch and the phase's end
         with keeper.bar, interruption:
@@ -210,11 +224,12 @@ class _Keeper(keras.callbacks.Callback):
         saved: Path,
         steps: int,
         interruption: Interruption,
+        watch: Watch | None = None,
     ):
         super().__init__()
         self.phase, self.number, self.seed = phase, number, seed
         self.state, self.saved, self.steps = state, saved, steps
-        self.interruption = interruption
+        self.interruption, self.watch = interruption, watch
         state.phase = number
         self.bar = progress(
             None,
@@ -231,7 +246,7 @@ class _Keeper(keras.callbacks.Callback):
         self.started = time.monotonic()
         # Dropout's random state is a function of the epoch: a resumed run drops the same units.
         for layer in self.model.layers:
-            if isinstance(layer, keras.layers.Dropout):
+            if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
                 words = [self.seed, self.number, epoch, layer.seed]
                 state = np.random.SeedSequence(words).generate_state(2)
                 layer.seed_generator.state.assign(state.astype("uint32"))
@@ -243,7 +258,7 @@ class _Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         row = {name: float(value) for name, value in (logs or {}).items()}
         if not all(math.isfinite(value) for value in row.values()):
-            raise InputError(
+            raise DivergenceError(
                 f"a finite loss in phase {self.phase.name!r}",
                 f"loss {row.get('loss')} in epoch {epoch + 1} at rate {self.phase.rate:g}",
                 "Lower the learning rate; the last finite checkpoint was kept.",
@@ -273,3 +288,5 @@ class _Keeper(keras.callbacks.Callback):
         self.model.stop_training = self.ended()
         checkpoint.save(self.saved, state)
         self.bar.set_postfix(validation=f"{row['val_accuracy']:.3f}")
+        if self.watch is not None and self.watch(state.history[-1]):
+            raise AbandonedError
