@@ -27,7 +27,7 @@ FLOORS = (
     ("train",),
     ("judge",),
     ("ship",),
-    ("results", "web"),
+    ("results", "web", "scoring"),
     ("pipeline",),
     ("evaluation", "auditing", "answers", "lesson", "tuning"),
     ("cli",),
@@ -38,6 +38,7 @@ LIGHT_MODULES = (
     *("config", "errors", "files", "progress", "data.photos", "ship.predictor"),
     *("cli", "cli.options", "cli.photos", "cli.training", "cli.judging", "cli.shipping"),
     *("cli.serving", "web.app", "web.server", "web.wsgi", "web.examples"),
+    *("scoring.job", "scoring.local"),
 )
 
 
@@ -179,7 +180,7 @@ def test_serving_needs_no_tensorflow():
     wrong = [
         f"{name} imports {target}"
         for name, path in MODULES.items()
-        if room(name) in {"data", "web"}
+        if room(name) in {"data", "web", "scoring"}
         for target in imported(name, path)
         if target.split(".")[0] in {"tensorflow", "keras"}
     ]

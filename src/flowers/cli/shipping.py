@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowers.cli import options
+from flowers.cli import options, serving
 from flowers.cli.options import say
 from flowers.errors import InputError, PhotoError, WorldError
 from flowers.quiet import quiet
@@ -60,8 +60,13 @@ def export(model: Path, formats: tuple[str, ...], source: str | None, data: Path
 
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@options.model
+@click.argument("photos", metavar="SOURCE...", nargs=-1, required=True)
+@click.option(
+    "--model",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="[default: models/flowers.keras; with --out the first exported one there]",
+)
 @click.option(
     "--csv", "table", type=click.Path(path_type=Path), help="Also write the answers as CSV here."
 )
@@ -74,20 +79,84 @@ def export(model: Path, formats: tuple[str, ...], source: str | None, data: Path
     type=click.IntRange(1, 16),
     help="Looks at each photo that are averaged (test-time augmentation).",
 )
+@click.option(
+    "--out",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="Folder for Parquet shards: for many photos. The same command goes on after a crash.",
+)
+@click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    type=click.Choice(["local", "ray"]),
+    help="With --out: processes of this machine, or Ray Data.",
+)
+@click.option("--ray-address", "address", default=None, help="HOST:PORT of a Ray cluster, or auto.")
+@click.option(
+    "--shard", default=None, type=click.IntRange(1), help="Photos of a shard.  [default: 1000]"
+)
+@click.option(
+    "--batch",
+    default=64,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Photos that a worker is given at a time.",
+)
+@click.option(
+    "--workers", default=None, type=click.IntRange(1), help="Processes.  [default: one a core]"
+)
 def predict(
-    photos: tuple[Path, ...], model: Path, table: Path | None, as_json: bool, views: int
+    photos: tuple[str, ...],
+    model: Path | None,
+    out: Path | None,
+    engine: str,
+    address: str | None,
+    shard: int | None,
+    **choices: Any,
 ) -> None:
-    """Say what is on each of PHOTOS (files or folders).
+    """Say what is on each photo of SOURCE: files or folders.
 
     The model may be a .keras, .tflite or .onnx file. The last two answer at once.
+
+    With --out, for millions of photos: SOURCE is a folder, a glob in quotes, a list file (a path or
+    URI a line), or the URI of a bucket or folder (s3://bucket/photos). A table of shards is
+    written, a row a photo: path, sha256, label, probabilities, set, novelty, known, error.
     """
+    if out is None:
+        if engine != "local" or address or shard:
+            raise InputError(
+                "--out with --engine, --ray-address or --shard", "none", "Name a folder: --out DIR."
+            )
+        _a_few(photos, model or serving.TRAINED, choices)
+        return
+    if choices["table"] or choices["as_json"]:
+        raise InputError("--out alone", "--csv or --json as well", "Leave one of them out.")
+    if address and engine != "ray":
+        raise InputError("--engine ray with --ray-address", engine, "Add --engine ray.")
+    from flowers.scoring import job
+    from flowers.scoring.plan import Plan
+
+    lightest = (path for path in serving.LIGHTEST_FIRST if path.is_file())
+    plan = Plan(
+        model=model or next(lightest, serving.TRAINED),
+        views=choices["views"],
+        workers=choices["workers"],
+        batch=choices["batch"],
+        address=address,
+    )
+    click.echo(job.run(photos, out, plan, engine=engine, shard=shard, say=say).as_text())
+
+
+def _a_few(photos: Sequence[str], model: Path, choices: Mapping[str, Any]) -> None:
+    """A line, an object or a row of CSV for each photo."""
     from flowers import files
     from flowers.data import listing
 
     with quiet():
         from flowers.ship.predictor import Predictor
 
-        predictor = Predictor.load(model, views)
+        predictor = Predictor.load(model, choices["views"])
     paths = [path for photo in photos for path in listing.photos_at(photo)]
     width = max((len(str(path)) for path in paths), default=0)
     found: list[tuple[str, Prediction]] = []
@@ -98,11 +167,11 @@ def predict(
             say(f"{path}: {answer}")
             continue
         found.append((str(path), answer))
-        if as_json:
+        if choices["as_json"]:
             click.echo(json.dumps({"path": str(path), **answer.as_dict()}, ensure_ascii=False))
         else:
             click.echo(line(f"{path}:".ljust(width + 1), answer))
-    if table:
+    if table := choices["table"]:
         files.write_text(table, as_csv(found, predictor.card.labels))
         say(f"wrote {table}")
     if refused:

@@ -74,7 +74,7 @@ class Predictor:
     views: int = 1
 
     @classmethod
-    def load(cls, path: str | Path, views: int = 1) -> Predictor:
+    def load(cls, path: str | Path, views: int = 1, threads: int = runtimes.THREADS) -> Predictor:
         """Opens a model file of any format whose hash its card knows.
 
         A .tflite or .onnx file needs neither TensorFlow nor Keras.
@@ -82,6 +82,7 @@ class Predictor:
         Args:
             path: of the model file.
             views: how many looks at a photo are averaged; each costs a forward pass.
+            threads: of the runtime; 1 where other processes use the other cores.
 
         Raises:
             InputError: no such file, no card, a hash or an ending that does not fit, a runtime
@@ -89,7 +90,7 @@ class Predictor:
         """
         path = Path(path)
         card = cards.load(path)
-        return cls(card, runtimes.open_model(path, card), views)
+        return cls(card, runtimes.open_model(path, card, threads=threads), views)
 
     def predict(self, source: Source) -> Prediction:
         """What the model says of one photo.

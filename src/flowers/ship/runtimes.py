@@ -25,7 +25,7 @@ NAMES = ("probabilities", "heat", "novelty")
 THREADS = 2  # of a runtime for one photo: more threads than a small host has cores slow it down
 
 
-def open_model(path: str | Path, card: Card, *, plain: bool = False) -> Run:
+def open_model(path: str | Path, card: Card, *, plain: bool = False, threads: int = THREADS) -> Run:
     """Opens a model file with the runtime of its format, told by its ending.
 
     The caller has compared the file with its card: what is opened here may run.
@@ -34,6 +34,7 @@ def open_model(path: str | Path, card: Card, *, plain: bool = False) -> Run:
         path: ends in .keras, .tflite, .onnx or .xml, or is a SavedModel folder.
         card: tells the shapes that the model must have.
         plain: int8 arithmetic without the CPU's newest instructions (LiteRT alone).
+        threads: of a runtime that can be told (LiteRT, ONNX Runtime, OpenVINO).
 
     Raises:
         InputError: an ending that none of them has, a runtime that is not installed, a file that
@@ -53,7 +54,9 @@ def open_model(path: str | Path, card: Card, *, plain: bool = False) -> Run:
         )
     if plain and path.suffix != ".tflite":
         raise ValueError(f"Only LiteRT runs without the newest instructions, not {path.name}.")
-    settings = {"plain": True} if plain else {}
+    settings: dict[str, int] = {"plain": True} if plain else {}
+    if path.suffix in (".tflite", ".onnx", ".xml"):
+        settings["threads"] = threads
     try:
         run = openers[path.suffix](path, card, **settings)
     except ImportError as error:
@@ -97,13 +100,13 @@ def _keras(path: Path, card: Card) -> Run:
     return run
 
 
-def _litert(path: Path, card: Card, plain: bool = False) -> Run:
+def _litert(path: Path, card: Card, threads: int, plain: bool = False) -> Run:
     """One photo at a time: batches gain nothing on a CPU, and memory stays flat."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     # without its delegate, LiteRT multiplies int8 by older instructions, which are exact
     kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if plain else OpResolverType.AUTO
-    interpreter = Interpreter(str(path), num_threads=THREADS, experimental_op_resolver_type=kind)
+    interpreter = Interpreter(str(path), num_threads=threads, experimental_op_resolver_type=kind)
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner()
     photo, details = runner.get_input_details(), runner.get_output_details()
@@ -126,11 +129,11 @@ def _litert(path: Path, card: Card, plain: bool = False) -> Run:
     return run
 
 
-def _onnx(path: Path, card: Card) -> Run:
+def _onnx(path: Path, card: Card, threads: int) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
         path.read_bytes(), options, providers=["CPUExecutionProvider"]
@@ -162,7 +165,7 @@ def _saved_model(path: Path, card: Card) -> Run:
     return run
 
 
-def _openvino(path: Path, card: Card) -> Run:
+def _openvino(path: Path, card: Card, threads: int) -> Run:
     import openvino
 
     core = openvino.Core()
@@ -170,7 +173,7 @@ def _openvino(path: Path, card: Card) -> Run:
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": str(THREADS),
+        "INFERENCE_NUM_THREADS": str(threads),
     }
     compiled = core.compile_model(core.read_model(path), "CPU", settings)
     shapes = {

@@ -1,0 +1,394 @@
+"""Both engines of `flowers predict --out` on 20,000 photos: rows, rate, memory, kills.
+
+    .venv/bin/python benchmarks/scoring.py --data DIR --model models/flowers.int8.tflite
+
+The photos are links to real ones of DIR (a folder of class folders), painted ones, and 1 % broken
+files. Each engine scores the first 1,000, 5,000 and 20,000 of them in a folder of its own, then
+all of them again while it is killed (SIGKILL) five times at random. Beside it stands the predictor
+alone: as many bare processes as there are workers, one thread each, that read, decode and predict
+the same photos and keep nothing; and the network alone, on decoded photos. Both are measured
+before and after each engine's run of all photos, since other jobs may use the machine.
+
+Everything is written to --work and left there, but for what an earlier run left; the results go
+to --out.json and --out.md. 20,000 photos take about 40 minutes on 2 cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import psutil
+
+ENGINES = ("local", "ray")
+KILLS = 5
+TARGETS = {"local": 0.9, "ray": 0.75}  # of the predictor's rate
+BROKEN = 100  # one of so many photos
+COMMAND = (sys.executable, "-c", "from flowers.cli import main; main()", "predict")
+MANY = 100_000_000  # photos of the extrapolation
+WORKERS = (1, 16, 128, 1024)  # of the extrapolation
+BIG_SHARD = 10_000  # photos of a shard there
+BUCKET = 0.06  # seconds from asking a bucket to a photo's last byte, in the extrapolation
+
+
+def main() -> None:
+    """Measures, and writes a JSON file and Markdown tables."""
+    arguments = _arguments()
+    shutil.rmtree(arguments.work, ignore_errors=True)
+    steps = sorted({min(step, arguments.photos) for step in arguments.steps})
+    paths = make(arguments)
+    lists = {step: _listed(arguments.work / f"{step}.txt", paths[:step]) for step in steps}
+    result: dict = {
+        "model": arguments.model.name,
+        "workers": arguments.workers,
+        "photos": len(paths),
+        "bytes_a_photo": round(statistics.mean(Path(path).stat().st_size for path in paths)),
+        "load_before": round(os.getloadavg()[0], 2),
+        "runs": [],
+        "alone": [],
+    }
+    for engine in ENGINES:
+        for step in steps:
+            if step == steps[-1]:
+                result["alone"].append(alone(paths, arguments))
+            result["runs"].append(run(engine, lists[step], step, arguments))
+            _say(f"{result['runs'][-1]}")
+        result["alone"].append(alone(paths, arguments))
+    whole = lists[steps[-1]]
+    result["kills"] = {engine: killed(engine, whole, arguments) for engine in ENGINES}
+    folders = [arguments.work / f"{engine}-{steps[-1]}" for engine in ENGINES]
+    result["rows"] = {
+        "local, ray": compare(*folders),
+        "local, local killed": compare(folders[0], arguments.work / "local-killed"),
+        "ray, ray killed": compare(folders[1], arguments.work / "ray-killed"),
+    }
+    result["bytes_a_row"] = round(_bytes(folders[0]) / len(paths))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    arguments.out.with_suffix(".md").write_text(as_text(result))
+    print(as_text(result))
+
+
+# --- photos ----------------------------------------------------------------------------------
+
+
+def make(arguments: argparse.Namespace) -> list[str]:
+    """The photos, in a shuffled order; a thousand in a folder."""
+    from PIL import Image
+
+    from flowers.data import painted
+
+    work, chance = arguments.work, random.Random(0)
+    real = sorted(path.resolve() for path in arguments.data.rglob("*.jpg"))
+    (work / "painted").mkdir(parents=True)
+    for number in range(arguments.painted):
+        label = painted.LABELS[number % len(painted.LABELS)]
+        picture = Image.fromarray(painted.paint(label, number, 320))
+        picture.save(work / "painted" / f"{number:04}.jpg", quality=85)
+    drawn = sorted((work / "painted").resolve().iterdir())
+    broken = _broken(work / "broken", real[0])
+    paths = []
+    for number in range(arguments.photos):
+        folder = work / "photos" / f"{number // 1000:03}"
+        folder.mkdir(parents=True, exist_ok=True)
+        kind = broken if number % BROKEN == 7 else real if number % 5 < 3 else drawn
+        path = folder / f"{number:06}.jpg"
+        path.symlink_to(kind[number // 5 % len(kind)])
+        paths.append(str(path))
+    chance.shuffle(paths)
+    _say(f"{len(paths):,} photos")
+    return paths
+
+
+def _broken(folder: Path, photo: Path) -> list[Path]:
+    content = photo.read_bytes()
+    kinds = (content[: len(content) // 2], b"", b"no photo at all", content[:100])
+    folder.mkdir()
+    for number, kind in enumerate(kinds):
+        (folder / f"{number}.jpg").write_bytes(kind)
+    return sorted(folder.resolve().iterdir())
+
+
+def _listed(file: Path, paths: Iterable[str]) -> Path:
+    file.write_text("".join(f"{path}\n" for path in paths))
+    return file
+
+
+# --- the predictor alone ---------------------------------------------------------------------
+
+
+def alone(paths: list[str], arguments: argparse.Namespace) -> dict[str, float]:
+    """Photos a second of bare processes: with reading and decoding, and of the network alone."""
+    sample = random.Random(1).sample(paths, min(arguments.sample, len(paths)))
+    parts = [sample[number :: arguments.workers] for number in range(arguments.workers)]
+    context = multiprocessing.get_context("spawn")
+    rates = {}
+    for name in ("predictor", "network"):
+        barrier, queue = context.Barrier(arguments.workers + 1), context.Queue()
+        shared = (arguments.model, name, barrier, queue)
+        processes = [context.Process(target=_bare, args=(part, *shared)) for part in parts]
+        for process in processes:
+            process.start()
+        barrier.wait()
+        started = time.perf_counter()
+        count = sum(queue.get() for _ in processes)
+        rates[name] = round(count / (time.perf_counter() - started), 2)
+        for process in processes:
+            process.join()
+    _say(f"alone: {rates}")
+    return rates
+
+
+def _bare(paths: list[str], model: Path, name: str, barrier, queue) -> None:
+    from flowers.ship.predictor import Predictor
+
+    predictor = Predictor.load(model, threads=1)
+    sources: list = [Path(path) for path in paths]
+    if name == "network":
+        from flowers.data import photos
+
+        sources = [photos.read(path, predictor.card.size) for path in sources if _is_whole(path)]
+    for source in sources[:4]:
+        list(predictor.predict_many([source]))  # warm
+    barrier.wait()
+    queue.put(sum(1 for _ in predictor.predict_many(sources)))
+
+
+def _is_whole(path: Path) -> bool:
+    return "broken" not in str(path.resolve())
+
+
+# --- the engines -----------------------------------------------------------------------------
+
+
+def _start(engine: str, photos: Path, out: Path, arguments: argparse.Namespace) -> subprocess.Popen:
+    command = [*COMMAND, str(photos), "--model", str(arguments.model), "--out", str(out)]
+    command += ["--engine", engine, "--workers", str(arguments.workers)]
+    command += ["--shard", str(arguments.shard)]
+    log = out.with_suffix(".log").open("ab")
+    return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+def run(engine: str, photos: Path, count: int, arguments: argparse.Namespace) -> dict:
+    """One whole run: seconds, photos a second, memory of all its processes."""
+    out = arguments.work / f"{engine}-{count}"
+    started = time.perf_counter()
+    process = _start(engine, photos, out, arguments)
+    samples: list[tuple[float, float, float]] = []
+    sampler = threading.Thread(target=_sample, args=(process, samples))
+    sampler.start()
+    code = process.wait()
+    seconds = time.perf_counter() - started
+    sampler.join()
+    if code:
+        raise SystemExit(f"{engine} ended with {code}: see {out.with_suffix('.log')}")
+    late = samples[len(samples) // 2 :]
+    return {
+        "engine": engine,
+        "photos": count,
+        "seconds": round(seconds, 1),
+        "rate": round(count / seconds, 2),
+        "memory_mb": round(statistics.median(whole for _, whole, _ in late)),
+        "memory_peak_mb": round(max(whole for _, whole, _ in samples)),
+        "main_mb": round(statistics.median(main for _, _, main in late)),
+    }
+
+
+def _sample(process: subprocess.Popen, samples: list[tuple[float, float, float]]) -> None:
+    """(time, MB of the process and all below it, MB of the process alone), twice a second."""
+    while process.poll() is None:
+        try:
+            root = psutil.Process(process.pid)
+            family = [root, *root.children(recursive=True)]
+        except psutil.Error:
+            return
+        sizes = [_memory(each.pid) for each in family]
+        samples.append((time.monotonic(), sum(sizes), sizes[0]))
+        time.sleep(0.5)
+
+
+def _memory(process: int) -> float:
+    """Proportional set size, MB: what processes share is counted once."""
+    try:
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1e3
+    except OSError:
+        pass  # it has ended
+    return 0.0
+
+
+def killed(engine: str, photos: Path, arguments: argparse.Namespace) -> dict:
+    """A run killed at random times and begun again until it ends; what was there at each kill."""
+    out, chance = arguments.work / f"{engine}-killed", random.Random(engine)
+    found, seconds = [], 0.0
+    expected = max(run_seconds(engine, arguments), 1.0)
+    while len(found) < KILLS:
+        process = _start(engine, photos, out, arguments)
+        patience = chance.uniform(0.02, 0.25) * expected + (8 if engine == "ray" else 1)
+        started = time.perf_counter()
+        try:
+            process.wait(patience)
+            seconds += time.perf_counter() - started
+            break  # it was done before its next kill
+        except subprocess.TimeoutExpired:
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            _, alive = psutil.wait_procs(family, timeout=30)
+            found.append(
+                {
+                    "after_s": round(patience, 1),
+                    "shards": len(list(out.glob("shard-*.parquet"))),
+                    "outlived": len(alive),
+                }
+            )
+            _say(f"{engine} killed: {found[-1]}")
+    process = _start(engine, photos, out, arguments)
+    if process.wait():
+        raise SystemExit(f"{engine} did not resume: see {out.with_suffix('.log')}")
+    left = [path.name for path in out.iterdir() if "partial" in path.name]
+    return {"kills": found, "left_over": left}
+
+
+def run_seconds(engine: str, arguments: argparse.Namespace) -> float:
+    """A guess of how long a run takes, from when its folder's shards were written."""
+    times = [
+        path.stat().st_mtime
+        for path in arguments.work.glob(f"{engine}-{arguments.photos}/*.parquet")
+    ]
+    return max(times) - min(times) if times else 0.0
+
+
+def _rows(folder: Path) -> Iterator[dict]:
+    import pyarrow.parquet as pq
+
+    for path in sorted(folder.glob("shard-*.parquet")):
+        yield from pq.read_table(path).to_pylist()
+
+
+def compare(first: Path, second: Path) -> dict:
+    """Rows of two folders side by side, shard by shard."""
+    counts = {"rows": 0, "paths": 0, "same": 0, "largest_difference": 0.0}
+    seen, before = True, ""
+    one, other = _rows(first), _rows(second)
+    for left, right in zip(one, other, strict=True):
+        counts["rows"] += 1
+        counts["paths"] += left["path"] == right["path"]
+        seen &= left["path"].encode() > before.encode()  # sorted, so each once
+        before = left["path"]
+        apart = [
+            abs(a - b)
+            for a, b in zip(left["probabilities"] or (), right["probabilities"] or (), strict=True)
+        ]
+        counts["largest_difference"] = max([counts["largest_difference"], *apart])
+        names = ("path", "sha256", "label", "set", "known", "error")
+        counts["same"] += all(left[name] == right[name] for name in names)
+    return {**counts, "each_once": seen}
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("shard-*.parquet"))
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+def as_text(result: dict) -> str:
+    """The result as Markdown."""
+    lines = [
+        "| engine | photos | seconds | images a second | memory, all processes | main process |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in result["runs"]:
+        lines.append(
+            f"| {row['engine']} | {row['photos']:,} | {row['seconds']:,} | {row['rate']} | "
+            f"{row['memory_mb']:,} MB (peak {row['memory_peak_mb']:,}) | {row['main_mb']:,} MB |"
+        )
+    lines += ["", "| engine | images a second | of the predictor | of the network | target |"]
+    lines.append("|---|---|---|---|---|")
+    for place, engine in enumerate(ENGINES):
+        row = [row for row in result["runs"] if row["engine"] == engine][-1]
+        beside = result["alone"][2 * place : 2 * place + 2]
+        base = {name: statistics.mean(each[name] for each in beside) for name in beside[0]}
+        shares = " | ".join(
+            f"{row['rate'] / base[name]:.3f} (of {base[name]:.1f})"
+            for name in ("predictor", "network")
+        )
+        lines.append(f"| {engine} | {row['rate']} | {shares} | at least {TARGETS[engine]} |")
+    lines += ["", "| rows of | rows | same path | same answer | largest difference | each once |"]
+    lines.append("|---|---|---|---|---|---|")
+    for name, rows in result["rows"].items():
+        lines.append(
+            f"| {name} | {rows['rows']:,} | {rows['paths']:,} | {rows['same']:,} | "
+            f"{rows['largest_difference']:.1e} | {'yes' if rows['each_once'] else 'no'} |"
+        )
+    for engine, found in result["kills"].items():
+        kills = "; ".join(
+            f"after {kill['after_s']} s with {kill['shards']} shards" for kill in found["kills"]
+        )
+        outlived = sum(kill["outlived"] for kill in found["kills"])
+        lines += [
+            "",
+            f"{engine} killed {len(found['kills'])} times ({kills}); {outlived} processes outlived "
+            f"it, {len(found['left_over'])} temporary files are left.",
+        ]
+    return "\n".join([*lines, "", *extrapolated(result)]) + "\n"
+
+
+def extrapolated(result: dict) -> list[str]:
+    """What 100 million photos would take."""
+    local = [row for row in result["runs"] if row["engine"] == "local"][-1]
+    each = local["rate"] / result["workers"]
+    hours = {workers: MANY / each / workers / 3600 for workers in WORKERS}
+    cells = " | ".join(f"{hours[workers]:,.1f} h" for workers in WORKERS)
+    read, written = MANY * result["bytes_a_photo"] / 1e12, MANY * result["bytes_a_row"] / 1e9
+    needed = 1 / each
+    return [
+        f"| {MANY:,} photos | " + " | ".join(f"{workers:,} workers" for workers in WORKERS) + " |",
+        "|---|" + "---|" * len(WORKERS),
+        f"| hours | {cells} |",
+        "",
+        f"They read {read:,.1f} TB ({result['bytes_a_photo']:,} bytes a photo) and write "
+        f"{written:,.0f} GB ({result['bytes_a_row']} bytes a row) in {MANY // BIG_SHARD:,} shards "
+        f"(`--shard {BIG_SHARD}`). Assumed: a worker is a core like these and does {each:.1f} "
+        "images a second whatever their number; the photos come as fast as they are scored, "
+        f"{result['bytes_a_photo'] * each / 1e6:.1f} MB a second a worker; from a bucket that "
+        f"takes {1000 * BUCKET:.0f} ms a photo, at least {max(1, -(-BUCKET // needed)):.0f} are "
+        "fetched at once by each worker.",
+    ]
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of class folders")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--photos", type=int, default=20_000)
+    parser.add_argument("--steps", type=int, nargs="+", default=[1_000, 5_000, 20_000])
+    parser.add_argument("--painted", type=int, default=500, help="different ones")
+    parser.add_argument("--sample", type=int, default=800, help="photos of the predictor alone")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--shard", type=int, default=1_000)
+    parser.add_argument("--work", type=Path, default=Path("scoring-benchmark"))
+    parser.add_argument("--out", type=Path, default=Path("scoring-benchmark/result"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
