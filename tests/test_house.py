@@ -22,7 +22,7 @@ PACKAGE = Path(flowers.__file__).parent
 FLOORS = (
     ("errors", "progress"),
     ("config", "files"),
-    ("download",),
+    ("download", "hdf5"),
     ("data", "model"),
     ("train",),
     ("judge",),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowers.errors import InputError
+from flowers.ship import contents
 
 if TYPE_CHECKING:
     from flowers.ship.card import Card
@@ -28,7 +29,8 @@ THREADS = 2  # of a runtime for one photo: more threads than a small host has co
 def open_model(path: str | Path, card: Card, *, plain: bool = False) -> Run:
     """Opens a model file with the runtime of its format, told by its ending.
 
-    The caller has compared the file with its card: what is opened here may run.
+    The caller has compared the file with its card. What the file holds is looked at before its
+    runtime opens it.
 
     Args:
         path: ends in .keras, .tflite, .onnx or .xml, or is a SavedModel folder.
@@ -53,6 +55,8 @@ def open_model(path: str | Path, card: Card, *, plain: bool = False) -> Run:
         )
     if plain and path.suffix != ".tflite":
         raise ValueError(f"Only LiteRT runs without the newest instructions, not {path.name}.")
+    if path.suffix != ".keras":  # `bundle` looks for itself, as it is called by others too
+        contents.require_harmless(path)
     settings = {"plain": True} if plain else {}
     try:
         run = openers[path.suffix](path, card, **settings)
