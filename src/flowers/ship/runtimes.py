@@ -5,9 +5,11 @@ A runner imports its runtime alone: TensorFlow and Keras stay out where a format
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -166,9 +168,16 @@ def _saved_model(path: Path, card: Card) -> Run:
     return run
 
 
-def _openvino(path: Path, card: Card) -> Run:
+def openvino_alone() -> ModuleType:
+    """The package openvino, kept from reporting its import and its use to its maker's server."""
+    sys.modules.setdefault("openvino_telemetry", None)  # as where it is not installed
     import openvino
 
+    return openvino
+
+
+def _openvino(path: Path, card: Card) -> Run:
+    openvino = openvino_alone()
     core = openvino.Core()
     # on CPUs that have bf16 it would compute in it by itself, and no longer agree
     settings = {
