@@ -106,6 +106,8 @@ def _keras(path: Path) -> None:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         received = f"a damaged file, or one of another kind ({str(error)[:120]})"
         raise _refusal(path, "a Keras archive", received) from error
+    if isinstance(config, dict):
+        config.pop("compile_config", None)  # how it was trained, which nobody reads any more
     for part in _parts(path, config):
         _require_ours(path, part)
     hdf5.require_plain(io.BytesIO(weights), f"{_WEIGHTS} of {path}", len(weights))
