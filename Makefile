@@ -22,7 +22,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help train test lint lab notebooks lock clean
+.PHONY: help train test faults audit lint lab notebooks lock clean
 
 help: ## show this list
 	@echo 'make TARGET, where TARGET is one of:'
@@ -35,6 +35,12 @@ train: $(STAMP) ## photos in, models/flowers.keras and a report out; ARGS="--hel
 test: $(STAMP) ## the whole suite, then the notebooks; with ARGS="tests/test_x.py -x" only those tests
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL))
 	$(if $(ARGS),,$(if $(wildcard notebooks/*.ipynb),@$(BIN)/python -m pytest --nbval notebooks))
+
+faults: $(STAMP) ## inject faults in full numbers, hours; ARGS="--list" names them, ARGS="kills" runs one
+	@PYTHONPATH=tests $(BIN)/python -m faults $(ARGS)
+
+audit: $(STAMP) ## look for packages with known holes
+	@PYTHONPATH=tests $(BIN)/python -m faults.supply
 
 lint: $(STAMP) ## look for mistakes and for unusual formatting
 	@$(BIN)/ruff check .

@@ -22,7 +22,7 @@ PACKAGE = Path(flowers.__file__).parent
 FLOORS = (
     ("errors", "progress", "quiet"),
     ("config", "files"),
-    ("download", "config_file"),
+    ("download", "config_file", "hdf5"),
     ("data", "model"),
     ("train",),
     ("judge",),

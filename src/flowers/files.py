@@ -9,11 +9,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flowers.errors import FlowersError, InputError, WorldError
 
+LONGEST = 7 * 24 * 3600.0  # seconds that a process may train before those who wait give up
+_ASIDE = ".old"  # ends the name of a folder that makes room for another
 _PARTIAL = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)\.partial(\.[^.]+)*$")
 
 
@@ -21,8 +23,20 @@ _PARTIAL = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)\.partial(\.[^.]+)*$")
 def atomic(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it becomes `path` in one step.
 
+    Raises:
+        WorldError: the disk is full, read-only, or the folder cannot be made.
+    """
+    with beside(path) as temporary:
+        yield temporary
+        publish(temporary, Path(path))
+
+
+@contextlib.contextmanager
+def beside(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, for what is not to be seen yet.
+
     The temporary name ends as `path` does, since some writers (Keras, OpenVINO) look at the
-    ending. It is flushed to the disk before the rename, and removed when the block raises.
+    ending. What is there at the end is removed, unless it was published.
 
     Raises:
         WorldError: the disk is full, read-only, or the folder cannot be made.
@@ -36,18 +50,22 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     try:
         with world(path):
             yield temporary
-            publish(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_folder(path: str | os.PathLike, *, replace: bool = False) -> Iterator[Path]:
     """Yields an empty temporary folder beside `path`; on success it becomes `path` in one step.
 
-    A folder cannot be swapped for another in one step, so `path` must be new or empty: a caller
-    who replaces a folder removes the old one first. Every file is flushed before the rename.
+    Every file is flushed before the rename. A folder cannot be swapped for another in one step, so
+    one that is to be replaced goes aside for a moment; after a kill in that moment the next write
+    in the parent folder brings it back (`sweep`).
+
+    Args:
+        path: new, or an empty folder.
+        replace: take the place of what is there.
 
     Raises:
         WorldError: `path` holds something, or the disk is full, read-only, or out of reach.
@@ -56,13 +74,15 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     with world(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
-        if path.is_symlink() or path.is_file() or (path.is_dir() and any(path.iterdir())):
+        full = path.is_dir() and not path.is_symlink() and any(path.iterdir())
+        if path.is_symlink() or path.is_file() or (full and not replace):
             raise WorldError(
                 f"to make the folder {path}",
                 "something else has that name",
                 "Move it away, or choose another name.",
             )
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial{_ASIDE}")
     try:
         with world(path):
             # What a dead process with this number left: containers number theirs from 1 each time.
@@ -70,22 +90,31 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             _flush_all(temporary)
-            if path.is_dir() and os.name == "nt":
+            if full:
+                path.rename(aside)
+            elif path.is_dir() and os.name == "nt":
                 path.rmdir()  # Windows renames onto nothing, not onto an empty folder
             publish(temporary, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if aside.is_dir() and not path.exists():
+            aside.rename(path)
+        for folder in (temporary, aside):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Flushes `temporary`, gives it the name `path` in one step, and flushes the folder's list."""
+    """Flushes what lies beside `path`, gives it that name in one step, and flushes the folder."""
     _flush(temporary)
     temporary.replace(path)
     _flush(path.parent)
 
 
 @contextlib.contextmanager
-def locked(path: str | os.PathLike, patience: float = 3600) -> Iterator[None]:
+def locked(
+    path: str | os.PathLike,
+    patience: float = 3600,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[None]:
     """Holds the lock of `path`, so that of several processes one makes it and the others wait.
 
     The lock is the operating system's: it falls when its process ends, however it ends. The empty
@@ -94,6 +123,7 @@ def locked(path: str | os.PathLike, patience: float = 3600) -> Iterator[None]:
     Args:
         path: what is made under the lock; it need not exist.
         patience: seconds to wait for the others.
+        say: receives a line where there is somebody to wait for.
 
     Raises:
         WorldError: the others take longer, or the folder cannot be written.
@@ -105,7 +135,11 @@ def locked(path: str | os.PathLike, patience: float = 3600) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_name(f".{path.name}.lock"))
         try:
-            lock.acquire(timeout=patience)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                say(f"waiting for another process that works on {path}")
+                lock.acquire(timeout=patience)
         except Timeout:
             raise WorldError(
                 f"another process to finish {path} within {patience:,.0f} s",
@@ -191,12 +225,18 @@ def require_space(folder: str | os.PathLike, needed: int, what: str) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Removes temporary files that processes of this machine left in `folder` when they died."""
+    """Removes temporary files that processes of this machine left in `folder` when they died.
+
+    A folder that was on its way out when its process died comes back, unless the new one is there.
+    """
     for entry in folder.iterdir():
         match = _PARTIAL.match(entry.name)
         if match and not _alive(int(match["pid"])):
             with contextlib.suppress(OSError):
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                if entry.suffix == _ASIDE and not (folder / match["name"]).exists():
+                    entry.rename(folder / match["name"])
+                else:
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from flowers.model.classifier import Classifier
 from flowers.model.weights import Weights
 from flowers.results import Outcome
 from flowers.ship import bundle
+from flowers.ship import card as cards
 from flowers.ship.card import Card
 from flowers.train import checkpoint, device, features, recipe, training
 from flowers.train.inputs import Inputs
@@ -84,6 +85,20 @@ def run(
     prepared = source
     if isinstance(source, str):
         prepared = prepare(source, config, data=data, labels=labels, say=say)
+    with files.locked(model, files.LONGEST, say):  # two runs would mix their files
+        return _run(prepared, config, data, model, folds, others, say, command)
+
+
+def _run(
+    prepared: Photos,
+    config: Config,
+    data: Path,
+    model: Path,
+    folds: int,
+    others: Path | None,
+    say: Say,
+    command: str,
+) -> Outcome:
     strangers = None
     if others:
         known = prepared.catalogue.table["sha256"], prepared.catalogue.labels
@@ -143,7 +158,8 @@ def fit(
     )
     samples = Samples(catalogue.label_ids, train, validation, len(catalogue.labels))
     try:
-        history = training.train(built, samples, config, inputs.feed, saved, say, watch)
+        with files.locked(saved, files.LONGEST, say):
+            history = training.train(built, samples, config, inputs.feed, saved, say, watch)
     except (AbandonedError, DivergenceError):
         if watch is not None:
             saved.unlink(missing_ok=True)
@@ -264,17 +280,14 @@ def judge(
 ) -> Outcome:
     """Measures the trained model on the test photos and saves it with its card and report.
 
-    The model is saved first, and the saved file is what is measured.
+    The model is saved first, and the saved file is what is measured. It takes its place together
+    with its card, when that is known.
     """
     catalogue = prepared.catalogue
-    bundle.save(trained.classifier.model, model, trusted.novelty)
-    opened = keras.saving.load_model(model, compile=False, safe_mode=True)
-    classifier = Classifier(opened, trained.classifier.backbone)
     neighbours = results.neighbours(catalogue, levels)
     exam = results.exam(
         catalogue, prepared.pixels, catalogue.rows("test"), catalogue.labels, others, neighbours
     )
-    measured = examine(classifier, trusted, exam)
     settings = results.settings(
         prepared.source, catalogue, trained.config, trained.weights, command
     )
@@ -283,18 +296,23 @@ def judge(
         settings[f"{len(folds.accuracies)}-fold mean"] = (
             f"{folds.mean:.3f} (95 % interval {low:.3f} to {high:.3f})"
         )
-    card = Card(
-        labels=catalogue.labels,
-        size=trained.config.size,
-        sha256=files.sha256(model),
-        catalogue=catalogue.key(),
-        settings=settings,
-        metrics=measured.as_dict(),
-        temperature=trusted.temperature,
-        sets=trusted.sets,
-        threshold=trusted.novelty.threshold if trusted.novelty else None,
-    )
-    card.save(model)
+    with files.beside(model) as made:
+        bundle.save(trained.classifier.model, made, trusted.novelty)
+        classifier = Classifier(bundle.read(made), trained.classifier.backbone)
+        measured = examine(classifier, trusted, exam)
+        card = Card(
+            labels=catalogue.labels,
+            size=trained.config.size,
+            sha256=files.sha256(made),
+            catalogue=catalogue.key(),
+            settings=settings,
+            metrics=measured.as_dict(),
+            temperature=trusted.temperature,
+            sets=trusted.sets,
+            threshold=trusted.novelty.threshold if trusted.novelty else None,
+        )
+        with cards.replacing(model, card):
+            files.publish(made, model)
     folder = model.with_suffix("")
     results.write(folder, measured, exam, settings, trained.history, card)
     files.write_text(folder / "history.csv", trained.history.to_csv(index=False))

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from flowers import hdf5
 from flowers.config import check_backbone
 from flowers.errors import InputError
 from flowers.model import resnet, start
@@ -141,6 +142,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
         raise InputError(
             f"a weights file at {path}", "no such file", "Correct --weights, or use `auto`."
         )
+    hdf5.require_plain(path, path, path.stat().st_size)
     try:
         with warnings.catch_warnings():
             # Keras only warns about layers that it finds no weights for, and leaves them random

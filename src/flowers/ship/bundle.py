@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -19,9 +18,10 @@ import numpy as np
 from flowers import files
 from flowers.errors import InputError
 from flowers.judge.novelty import Novelty
+from flowers.ship import contents
 from flowers.ship.card import Card
+from flowers.ship.contents import NOVELTY
 
-NOVELTY = "flowers/novelty.npz"  # a member of the archive
 # Settings that came after Keras 3.13, which refuses those it does not know, with the values at
 # which leaving them out says the same. Colab has 3.13.
 NEWER = {
@@ -41,20 +41,33 @@ def save(model: keras.Model, path: Path, novelty: Novelty | None = None) -> Path
         path: ends in .keras.
         novelty: fitted on this very model's features; None leaves the member out.
     """
-    with files.atomic(path) as temporary:
-        # its name is swept away as every temporary's is, should a kill leave it
-        saved = path.with_name(f".saved-{path.name}.{os.getpid()}.partial{path.suffix}")
-        try:
-            model.save(saved)
-            with zipfile.ZipFile(saved) as source, zipfile.ZipFile(temporary, "w") as target:
-                for member in source.infolist():
-                    content = source.read(member)
-                    target.writestr(member, _plain(content) if _is_config(member) else content)
-                if novelty is not None:
-                    target.writestr(NOVELTY, _packed(novelty))
-        finally:
-            saved.unlink(missing_ok=True)
+    with (
+        files.atomic(path) as temporary,
+        files.beside(path.with_name(f"saved-{path.name}")) as saved,
+    ):
+        model.save(saved)
+        with zipfile.ZipFile(saved) as source, zipfile.ZipFile(temporary, "w") as target:
+            for member in source.infolist():
+                content = source.read(member)
+                target.writestr(member, _plain(content) if _is_config(member) else content)
+            if novelty is not None:
+                target.writestr(NOVELTY, _packed(novelty))
     return path
+
+
+def read(path: Path) -> keras.Model:
+    """The classifier of a .keras file; what it holds is looked at before Keras sees it.
+
+    Raises:
+        InputError: it is no Keras model, or one that holds what a classifier does not need.
+    """
+    contents.require_harmless(path)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, TypeError, KeyError, AttributeError, ImportError) as error:
+        raise InputError(
+            f"a Keras model in {path}", str(error).split("\n")[0][:200], "Train it again."
+        ) from error
 
 
 def load(path: Path, card: Card) -> keras.Model:
@@ -63,12 +76,7 @@ def load(path: Path, card: Card) -> keras.Model:
     Raises:
         InputError: it is no Keras model, or its shapes are not those of its card.
     """
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, TypeError) as error:
-        raise InputError(
-            f"a Keras model in {path}", str(error).split("\n")[0][:200], "Train it again."
-        ) from error
+    model = read(path)
     expected = ((None, card.size, card.size, 3), (None, len(card.labels)))
     if (model.input_shape, model.output_shape) != expected:
         raise InputError(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from flowers import files
-from flowers.errors import InputError
+from flowers.errors import InputError, WorldError
 from flowers.judge.sets import PredictionSets
+
+_BEFORE = "before"  # in a card: the one that it is about to replace
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,13 @@ class Card:
             for places, inside in zip(order, self.sets.sets(probabilities), strict=True)
         ]
 
+    def as_dict(self) -> dict[str, object]:
+        """What flowers.json holds."""
+        return {"format": 1, **asdict(self)}
+
     def save(self, model: Path) -> Path:
         """Writes the card beside the model, atomically."""
-        return files.write_json(path_of(model), {"format": 1, **asdict(self)})
+        return files.write_json(path_of(model), self.as_dict())
 
 
 def path_of(model: str | Path) -> Path:
@@ -102,8 +109,64 @@ def load(model: str | Path, *, verify: bool = True) -> Card:
     if not path.is_file():
         raise InputError(f"the model's card at {path}", "no such file", "Keep both files together.")
     values = files.read_json(path)
+    card = _card(values, path)
+    if not verify:
+        return card
     try:
-        card = Card(
+        _verify(model, card, path)
+    except InputError:
+        if values.get(_BEFORE):  # the files were being replaced: by a process that was killed?
+            card = _card(values[_BEFORE], path)
+            _verify(model, card, path)
+        elif files.read_json(path) != values:  # or at this very moment
+            return load(model)
+        else:
+            raise
+    return card
+
+
+@contextlib.contextmanager
+def replacing(model: Path, card: Card) -> Iterator[None]:
+    """In this block a file and its card become new together: a kill leaves the old pair or the new.
+
+    For as long as the block takes, the card beside the model holds the old one as well, so that
+    whichever file is there is described. When the block raises, the card of what is there stays.
+
+    Args:
+        model: any file that the card describes.
+        card: the new one.
+    """
+    path = path_of(model)
+    values = card.as_dict()
+    with contextlib.suppress(InputError):
+        values[_BEFORE] = _true(path, files.read_json(path))
+    files.write_json(path, values)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(WorldError):  # both cards in one are right as well
+            files.write_json(path, _true(path, values))
+        raise
+    card.save(model)
+
+
+def _true(path: Path, values: dict) -> dict:
+    """Of the two cards of a replacement that was cut short, the one that describes the files."""
+    before = values.pop(_BEFORE, None) if isinstance(values, dict) else None
+    return max((values, before), key=lambda card: _described(path, card)) if before else values
+
+
+def _described(path: Path, values: Mapping) -> int:
+    """How many of the files beside a card are those that it describes."""
+    hashes = {path.with_suffix(".keras").name: values.get("sha256")}
+    hashes |= {name: row.get("sha256") for name, row in values.get("files", {}).items()}
+    places = {path.with_name(name): digest for name, digest in hashes.items()}
+    return sum(place.exists() and fingerprint(place) == known for place, known in places.items())
+
+
+def _card(values: object, path: Path) -> Card:
+    try:
+        return Card(
             labels=tuple(str(label) for label in values["labels"]),
             size=int(values["size"]),
             sha256=str(values["sha256"]),
@@ -119,9 +182,6 @@ def load(model: str | Path, *, verify: bool = True) -> Card:
         raise InputError(
             f"a model's card in {path}", f"a file with another form ({error})", "Train again."
         ) from error
-    if verify:
-        _verify(model, card, path)
-    return card
 
 
 def _verify(model: Path, card: Card, path: Path) -> None:

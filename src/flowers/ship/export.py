@@ -6,6 +6,7 @@ Keras model. What came of it stands in flowers.json and in MODEL_CARD.md.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -87,8 +88,11 @@ def run(
     card = cards.load(model)
     files.require_space(model.parent, 8 * model.stat().st_size, "the exported files")
     split = photos_of(model, card, source, data, say)
-    with tempfile.TemporaryDirectory(prefix="flowers-export-") as name:
-        folder = Path(name)
+    with (
+        files.locked(model, files.LONGEST, say),  # two exports would each forget the other's files
+        tempfile.TemporaryDirectory(prefix="flowers-export-") as name,
+    ):
+        card, folder = cards.load(model), Path(name)
         np.save(folder / "photos.npy", split.test)
         say(f"proof: {len(split.test):,} test photos, by every format's own runtime")
         reference = trial.run(model, model, folder / "photos.npy")
@@ -96,16 +100,18 @@ def run(
         converter = Converter(shipped, split.calibrating, folder)
         rows, written, refused = [], [], []
         for wish in progress(wanted, "formats", unit="format"):
-            row, lack, path = _one(wish, model, card, converter, reference, split, folder)
+            row, lack, made = _one(wish, model, converter, reference, split, card, folder)
             rows.append(row)
             if lack:
                 refused.append((wish.name, lack))
-            else:
-                entry = {"sha256": cards.fingerprint(path), **row.as_dict()}
-                card = replace(card, files={**card.files, path.name: entry})
-                card.save(model)
+                continue
+            target = model.with_name(made.name)
+            entry = {"sha256": cards.fingerprint(made), **row.as_dict()}
+            card = replace(card, files={**card.files, target.name: entry})
+            with cards.replacing(model, card):
                 if wish is not KERAS:
-                    written.append(path)
+                    _publish(made, target)
+                    written.append(target)
     described = files.write_text(model.with_name("MODEL_CARD.md"), model_card.text(card, model))
     return Exported(tuple(rows), tuple(written), tuple(refused), described)
 
@@ -147,15 +153,14 @@ def _wanted(names: Sequence[str]) -> tuple[Format, ...]:
 def _one(
     wish: Format,
     model: Path,
-    card: Card,
     converter: Converter,
     reference: Trial,
     split: Split,
+    card: Card,
     folder: Path,
 ) -> tuple[Row, str, Path]:
-    """Makes and proves one format, and publishes it where it passes: row, what it lacks, path."""
-    target = model.with_name(model.stem + wish.ending)
-    made = model if wish is KERAS else folder / target.name
+    """Makes and proves one format: row, what it lacks, where it lies for now."""
+    made = model if wish is KERAS else folder / (model.stem + wish.ending)
     if wish is not KERAS:
         converter.write(wish, made)
     photos = folder / "photos.npy"
@@ -166,22 +171,19 @@ def _one(
         plain = trial.run(made, model, photos, plain=True)
         row = proof.with_plain(row, reference.outputs, plain.outputs, split.truth)
     right = reference.outputs["probabilities"].argmax(axis=1) == split.truth
-    lack = "; ".join(row.shortfalls(wish.gate, float(right.mean())))
-    if not lack and wish is not KERAS:
-        _publish(made, target)
-    return row, lack, target
+    return row, "; ".join(row.shortfalls(wish.gate, float(right.mean()))), made
 
 
 def _publish(made: Path, target: Path) -> None:
-    """Copies what passed to its place: a file in one step, a pair its weights first."""
+    """Copies what passed to its place: a file or a folder in one step, a pair its weights first."""
     if made.is_dir():
-        shutil.rmtree(target, ignore_errors=True)
-        with files.atomic_folder(target) as temporary:
+        with files.atomic_folder(target, replace=True) as temporary:
             shutil.copytree(made, temporary, dirs_exist_ok=True)
         return
     pair = [made.with_suffix(".bin")] if made.suffix == ".xml" else []
-    for part in (*pair, made):
-        with files.atomic(target.with_name(part.name)) as temporary:
+    with contextlib.ExitStack() as stack:  # what is entered last is published first
+        for part in (made, *pair):
+            temporary = stack.enter_context(files.atomic(target.with_name(part.name)))
             shutil.copyfile(part, temporary)
 
 

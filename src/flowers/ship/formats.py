@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from flowers.errors import InputError
-from flowers.ship import int8
+from flowers.ship import int8, runtimes
 from flowers.ship.proof import ROUNDED, SAME, Gate
 
 CALIBRATING = 32  # training photos that int8 is corrected on: means over them hardly change
@@ -119,8 +119,7 @@ class Converter:
         path.write_bytes(int8.to_int8(self._lite().convert(), self.photos))
 
     def _openvino(self, path: Path) -> None:
-        import openvino
-
+        openvino = runtimes.openvino_alone()
         converted = openvino.convert_model(str(self._source()))
         openvino.save_model(converted, str(path), compress_to_fp16=False)
 

@@ -141,6 +141,12 @@ class Predictor:
 
     def _predictions(self, batch: np.ndarray) -> list[Prediction]:
         outputs = self.run(batch)
+        if not np.isfinite(outputs["probabilities"]).all():
+            raise InputError(
+                "a probability of every class",
+                "an answer that is no number",
+                "The model is damaged: train or export it again.",
+            )
         if self.views > 1:
             others = range(1, self.views)
             looks = [self.run(augmented.view(batch, n))["probabilities"] for n in others]

@@ -5,14 +5,17 @@ A runner imports its runtime alone: TensorFlow and Keras stay out where a format
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flowers.errors import InputError
+from flowers.ship import contents
 
 if TYPE_CHECKING:
     from flowers.ship.card import Card
@@ -28,7 +31,8 @@ THREADS = 2  # of a runtime for one photo: more threads than a small host has co
 def open_model(path: str | Path, card: Card, *, plain: bool = False, threads: int = THREADS) -> Run:
     """Opens a model file with the runtime of its format, told by its ending.
 
-    The caller has compared the file with its card: what is opened here may run.
+    The caller has compared the file with its card. What the file holds is looked at before its
+    runtime opens it.
 
     Args:
         path: ends in .keras, .tflite, .onnx or .xml, or is a SavedModel folder.
@@ -54,6 +58,8 @@ def open_model(path: str | Path, card: Card, *, plain: bool = False, threads: in
         )
     if plain and path.suffix != ".tflite":
         raise ValueError(f"Only LiteRT runs without the newest instructions, not {path.name}.")
+    if path.suffix != ".keras":  # `bundle` looks for itself, as it is called by others too
+        contents.require_harmless(path)
     settings: dict[str, int] = {"plain": True} if plain else {}
     if path.suffix in (".tflite", ".onnx", ".xml"):
         settings["threads"] = threads
@@ -165,9 +171,16 @@ def _saved_model(path: Path, card: Card) -> Run:
     return run
 
 
-def _openvino(path: Path, card: Card, threads: int) -> Run:
+def openvino_alone() -> ModuleType:
+    """The package openvino, kept from reporting its import and its use to its maker's server."""
+    sys.modules.setdefault("openvino_telemetry", None)  # as where it is not installed
     import openvino
 
+    return openvino
+
+
+def _openvino(path: Path, card: Card, threads: int) -> Run:
+    openvino = openvino_alone()
     core = openvino.Core()
     # on CPUs that have bf16 it would compute in it by itself, and no longer agree
     settings = {

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from filelock import FileLock
 
 from flowers import files
 from flowers.errors import WorldError
@@ -137,9 +136,9 @@ def compute(
     missing = [s for s in range(-(-kept // SHARD)) if not _shard(place, s).is_file()]
     if not missing:
         return found
-    with files.world(place):
-        place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / ".lock"):
+    with files.locked(place, files.LONGEST):
+        with files.world(place):
+            place.mkdir(parents=True, exist_ok=True)
         missing = [s for s in missing if not _shard(place, s).is_file()]
         files.require_space(place, len(missing) * SHARD * found._row_bytes, "features")
         with progress(None, what, total=sum(_size(photos, shard) for shard in missing)) as bar:

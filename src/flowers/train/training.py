@@ -15,7 +15,7 @@ from flowers.config import THAW, Config, Phase
 from flowers.errors import InputError
 from flowers.model.classifier import Classifier
 from flowers.progress import progress
-from flowers.train import checkpoint
+from flowers.train import checkpoint, memory
 from flowers.train.batches import Batches, ReadViews
 from flowers.train.checkpoint import State
 from flowers.train.inputs import Feed
@@ -110,32 +110,18 @@ def _run(classifier, number, samples, config, feed, state, saved, say, watch) ->
         tail.set_weights(state.best)
         classifier.absorb(tail)
         return
-    source = feed(phase)
-    batches, validation = _batches(phase, number, samples, config, source.read, state.epoch)
-    tail.compile(
-        optimizer=optimizer(phase, len(batches), config.weight_decay),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-    )
-    if state.epoch:
-        tail.set_weights(state.weights)
-        tail.optimizer.build(tail.trainable_variables)
-        for variable, value in zip(tail.optimizer.variables, state.optimizer, strict=True):
-            variable.assign(value)
-    interruption = Interruption()
-    keeper = _Keeper(phase, number, config.seed, state, saved, len(batches), interruption, watch)
-    started = time.monotonic()
-    if not keeper.ended():  # a kill may have come between the last epoch and the phase's end
-        with keeper.bar, interruption:
-            tail.fit(
-                batches,
-                validation_data=validation,
-                initial_epoch=state.epoch,
-                epochs=phase.epochs,
-                callbacks=[keeper],
-                shuffle=False,
-                verbose=0,
-            )
+    source, started = feed(phase), time.monotonic()
+    begin = tail.get_weights()
+    while True:
+        try:
+            _learn(tail, phase, number, samples, config, source, state, saved, watch)
+            break
+        except Exception as error:
+            if not memory.exhausted(error):
+                raise
+            phase = memory.smaller(phase)
+            say(f"{phase.name}: the memory is too small; going on with batches of {phase.batch}")
+            tail.set_weights(begin)
     tail.set_weights(state.best)
     source.fold(tail)
     classifier.absorb(tail)
@@ -150,6 +136,34 @@ def _run(classifier, number, samples, config, feed, state, saved, say, watch) ->
         f"{phase.name}: {state.epoch} epochs in {time.monotonic() - started:.0f} s, "
         f"validation accuracy {best['val_accuracy']:.3f} at epoch {state.best_epoch}"
     )
+
+
+def _learn(tail, phase, number, samples, config, source, state, saved, watch) -> None:
+    """The epochs of a phase, from where `state` stands."""
+    batches, validation = _batches(phase, number, samples, config, source.read, state.epoch)
+    tail.compile(
+        optimizer=optimizer(phase, len(batches), config.weight_decay),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+    if state.epoch:
+        tail.set_weights(state.weights)
+        tail.optimizer.build(tail.trainable_variables)
+        for variable, value in zip(tail.optimizer.variables, state.optimizer, strict=True):
+            variable.assign(value)
+    interruption = Interruption()
+    keeper = _Keeper(phase, number, config.seed, state, saved, len(batches), interruption, watch)
+    if not keeper.ended():  # a kill may have come between the last epoch and the phase's end
+        with keeper.bar, interruption:
+            tail.fit(
+                batches,
+                validation_data=validation,
+                initial_epoch=state.epoch,
+                epochs=phase.epochs,
+                callbacks=[keeper],
+                shuffle=False,
+                verbose=0,
+            )
 
 
 def _batches(phase, number, samples: Samples, config: Config, read: ReadViews, epoch: int):
