@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +28,7 @@ from flowers.web import headers, replies
 from flowers.web.gate import busy
 from flowers.web.limits import PageLimits
 
+_LAST = 19  # the lowest priority
 _STOPPING = 10.0  # seconds in which requests at work are finished after a signal
 
 
@@ -139,7 +142,7 @@ def serve(
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
         signal.signal(number, lambda *_: stop.set())
-    running = threading.Thread(target=server.run, name="server", daemon=True)
+    running = threading.Thread(target=_receive, args=(server,), name="server", daemon=True)
     try:
         running.start()
         started(f"http://{_named(host)}:{server.effective_port}/")
@@ -150,6 +153,17 @@ def serve(
         for number, handler in before.items():
             signal.signal(number, handler)
         server.close()
+
+
+def _receive(server: _Server) -> None:
+    """Receives requests, on Linux at the lowest priority.
+
+    Under overload most of what comes is refused, and the answers that are being made must not wait
+    for it: one thread that is held up holds up all that share its layer of the network.
+    """
+    if sys.platform == "linux":  # elsewhere a priority is the whole process's
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
+    server.run()
 
 
 def _listen(app: Callable, host: str, port: int, limits: PageLimits) -> _Server:
