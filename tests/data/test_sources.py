@@ -217,7 +217,10 @@ def test_the_mirror_gets_the_names_of_the_kaggle_set(tmp_path):
     assert again.folder == source.folder and "found" in again.reason
 
 
-@pytest.mark.parametrize("sha256", [None, hashlib.sha256(ARCHIVE).hexdigest()])
+# named, since the archive holds the time it was made, and several processes must agree on names
+@pytest.mark.parametrize(
+    "sha256", [None, hashlib.sha256(ARCHIVE).hexdigest()], ids=["unknown", "known"]
+)
 def test_a_bit_flipped_on_the_way_costs_a_second_download(tmp_path, sha256):
     with serve(ARCHIVE, faults=[Fault(flip=400)]) as site:
         get("mirror", tmp_path, places=mirrored(site, sha256=sha256))
