@@ -45,7 +45,8 @@ def load(folder: Path) -> Neighbours:
             "Keep the folder beside the model, or train again.",
         )
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        content = io.BytesIO(path.read_bytes())  # np.load leaves a damaged file open
+        with np.load(content, allow_pickle=False) as arrays:
             values = dict(arrays)
         labels = values.pop("labels").tobytes().decode("utf-8", "surrogateescape").split("\0")
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
