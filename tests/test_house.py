@@ -37,7 +37,8 @@ HEAVY = {"tensorflow", "keras", "pandas", "sklearn", "matplotlib", "scipy", "req
 LIGHT_MODULES = (
     *("config", "errors", "files", "progress", "data.photos", "ship.predictor"),
     *("cli", "cli.options", "cli.photos", "cli.training", "cli.judging", "cli.shipping"),
-    *("cli.serving", "web.app", "web.server", "web.wsgi", "web.examples"),
+    *("cli.serving", "web.app", "web.server", "web.wsgi", "web.examples", "web.similar_photos"),
+    *("judge.similar", "ship.neighbours"),
     *("scoring.job", "scoring.local"),
 )
 

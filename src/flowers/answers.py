@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from flowers import files, results
+from flowers import files
 from flowers.data import photos
 from flowers.errors import InputError
 from flowers.judge import explain, figures_explain, seen
 from flowers.judge.explain import Explanation
+from flowers.judge.similar import LEVEL
 from flowers.model import backbone as backbones
 from flowers.model.classifier import Classifier
-from flowers.ship import bundle
+from flowers.ship import bundle, neighbours
 from flowers.ship import card as cards
 from flowers.ship.card import Card
 
@@ -94,17 +95,10 @@ def similar(model: Model, photo: Path, count: int = 5) -> tuple[Neighbour, ...]:
         PhotoError: it is no photo.
         InputError: the features of the training photos are not there.
     """
-    kept = results.load_similar(model.folder)
-    if kept is None:
-        raise InputError(
-            f"the features of the training photos in {model.folder / results.SIMILAR}",
-            "no such file",
-            "Keep the folder beside the model, or train again.",
-        )
-    search, labels = kept
+    search, labels = neighbours.load(model.folder)
     pixels = photos.read(photo, model.card.size)[None]
     levels = seen.look(model.classifier, pixels, np.arange(1), "the photo").levels
-    rows, alike = search.query(levels["conv5"], count)
+    rows, alike = search.query(levels[LEVEL], count)
     return tuple(
         Neighbour(search.paths[row], labels[row], float(value))
         for row, value in zip(rows[0], alike[0], strict=True)

@@ -14,14 +14,14 @@ from flowers.data.catalogue import Catalogue
 from flowers.errors import InputError
 from flowers.judge import refusal
 from flowers.judge.assessment import Effort, examine
-from flowers.judge.similar import Similar
 from flowers.judge.trust import Trust
 from flowers.model import backbone as backbones
 from flowers.model.classifier import Classifier
 from flowers.results import Outcome
-from flowers.ship import bundle
+from flowers.ship import bundle, neighbours
 from flowers.ship import card as cards
 from flowers.ship.card import Card
+from flowers.ship.neighbours import Neighbours
 
 THOROUGH = Effort()
 
@@ -72,9 +72,9 @@ def evaluate(
     return Outcome(model, folder, measured)
 
 
-def _neighbours(model: Path, listed: Catalogue) -> tuple[Similar, tuple[str, ...]] | None:
+def _neighbours(model: Path, listed: Catalogue) -> Neighbours | None:
     """The training photos, where they are those of this very folder: else none can be shown."""
-    kept = results.load_similar(model.with_suffix(""))
+    kept = neighbours.find(model.with_suffix(""))
     if kept is None or not set(kept[0].paths) <= set(listed.table["path"]):
         return None
     return kept

@@ -26,7 +26,7 @@ from flowers.model import weights as weight_files
 from flowers.model.classifier import Classifier
 from flowers.model.weights import Weights
 from flowers.results import Outcome
-from flowers.ship import bundle
+from flowers.ship import bundle, neighbours
 from flowers.ship import card as cards
 from flowers.ship.card import Card
 from flowers.train import checkpoint, device, features, recipe, training
@@ -284,9 +284,9 @@ def judge(
     with its card, when that is known.
     """
     catalogue = prepared.catalogue
-    neighbours = results.neighbours(catalogue, levels)
+    learned = results.neighbours(catalogue, levels)
     exam = results.exam(
-        catalogue, prepared.pixels, catalogue.rows("test"), catalogue.labels, others, neighbours
+        catalogue, prepared.pixels, catalogue.rows("test"), catalogue.labels, others, learned
     )
     settings = results.settings(
         prepared.source, catalogue, trained.config, trained.weights, command
@@ -317,6 +317,6 @@ def judge(
     results.write(folder, measured, exam, settings, trained.history, card)
     files.write_text(folder / "history.csv", trained.history.to_csv(index=False))
     catalogue.save(folder / "catalogue.csv")
-    if neighbours:
-        results.save_similar(folder, *neighbours)
+    if learned:
+        neighbours.save(folder, *learned)
     return Outcome(model, folder, measured, folds)

@@ -1,8 +1,7 @@
-"""What a run leaves beside the model: the report, the answers, the search for similar photos."""
+"""What a run leaves beside the model: the report, the answers, what they rest on."""
 
 from __future__ import annotations
 
-import io
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from flowers.data import photos
 from flowers.data.catalogue import Catalogue
 from flowers.data.sources import Source
 from flowers.data.splits import SPLITS
-from flowers.errors import InputError
 from flowers.judge import assessment as assessments
 from flowers.judge import page, similar
 from flowers.judge import report as reports
@@ -30,8 +28,6 @@ from flowers.judge.similar import Similar
 from flowers.judge.summary import as_text
 from flowers.model.weights import Weights
 from flowers.ship.card import Card
-
-SIMILAR = "similar.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,40 +126,6 @@ def write(
     files.write_text(folder / "report.html", html)
 
 
-def save_similar(folder: Path, search: Similar, labels: tuple[str, ...]) -> Path:
-    """Keeps the training photos' features, to find similar ones later.
-
-    Args:
-        folder: of the report.
-        search: the training photos.
-        labels: the class of each, in the order of `search.paths`.
-    """
-    buffer = io.BytesIO()
-    text = "\0".join(labels).encode("utf-8", "surrogateescape")
-    np.savez(buffer, labels=np.frombuffer(text, np.uint8), **search.arrays())
-    return files.write_bytes(folder / SIMILAR, buffer.getvalue())
-
-
-def load_similar(folder: Path) -> tuple[Similar, tuple[str, ...]] | None:
-    """What `save_similar` kept; None where there is nothing.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    path = folder / SIMILAR
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            values = dict(arrays)
-        labels = values.pop("labels").tobytes().decode("utf-8", "surrogateescape").split("\0")
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"the features of training photos in {path}", str(error), "Remove it, or train again."
-        ) from error
-    return Similar.from_arrays(values), tuple(labels)
-
-
 def neighbours(
     catalogue: Catalogue, levels: Mapping[str, np.ndarray] | None
 ) -> tuple[Similar, tuple[str, ...]] | None:
@@ -173,10 +135,10 @@ def neighbours(
         catalogue: of the photos.
         levels: of the training photos (`train.inputs.Inputs.levels`); None where none were kept.
     """
-    if not levels or "conv5" not in levels:
+    if not levels or similar.LEVEL not in levels:
         return None
     learned = catalogue.usable.iloc[catalogue.rows("train")]
-    return similar.fit(levels["conv5"], learned["path"].tolist()), tuple(learned["label"])
+    return similar.fit(levels[similar.LEVEL], learned["path"].tolist()), tuple(learned["label"])
 
 
 def settings(

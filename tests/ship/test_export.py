@@ -34,6 +34,7 @@ def test_every_format_is_written_with_its_proof(shipped):
         assert row.difference <= (0.05 if rounded else 1e-4)
         assert row.agreement == 1 and row.known == 1
         assert row.heat > (0.95 if rounded else 0.9999)
+        assert row.features > (0.95 if rounded else 0.9999)
         assert row.novelty < (0.2 if rounded else 2e-3)
         assert (row.plain is not None) == rounded
 
@@ -42,6 +43,7 @@ def test_the_table_names_every_format_and_figure(shipped):
     text = shipped.exported.as_text()
     for words in ("same answer", "litert-int8", "no VNNI", "openvino", "photos/s", "one photo"):
         assert words in text
+    assert "features" in text
 
 
 def test_every_runner_gives_the_same_for_one_and_for_many(shipped):
@@ -165,6 +167,26 @@ def test_what_reaches_its_gate_passes():
     assert row(agreement=0.98, difference=0.05, accuracy=0.925).shortfalls(ROUNDED, 0.93) == []
 
 
+def test_features_are_compared_as_similar_photos_are_found():
+    """By their directions from the mean: what all photos share, and their lengths, say nothing."""
+    random = np.random.default_rng(0)
+    given = {
+        "probabilities": np.full((6, 2), 0.5, np.float32),
+        "heat": np.ones((6, 4, 4), np.float32),
+        "features": random.random((6, 8), np.float32) + 100,
+    }
+    turned = given | {"features": given["features"][::-1]}
+    older = {name: part for name, part in given.items() if name != "features"}
+    rows = [
+        proof.compare(
+            "x", given, trial.Trial(outputs, 1.0, 0.01, 10.0, 1), np.zeros(6, int), None, 1
+        )
+        for outputs in (given, turned, older)
+    ]
+    assert rows[0].features == pytest.approx(1) and rows[1].features < 0.5
+    assert rows[2].features is None and "-" in proof.as_text(rows[2:])
+
+
 def test_answers_that_are_no_numbers_are_the_largest_difference():
     sound = {"probabilities": np.full((2, 2), 0.5, np.float32)}
     broken = {"probabilities": np.array([[0.5, np.nan], [0.5, 0.5]], np.float32)}
@@ -193,7 +215,7 @@ def test_a_model_without_a_score_has_no_verdict(trained, tmp_path):
     bare = tmp_path / "bare.keras"
     keras.saving.load_model(model).save(bare)
     outputs = runtimes.open_model(bare, card)(np.zeros((1, 32, 32, 3), np.uint8))
-    assert set(outputs) == {"probabilities", "heat"}
+    assert set(outputs) == {"probabilities", "heat", "features"}
 
 
 def test_a_card_keeps_its_files_when_it_is_saved_again(shipped, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flowers.errors import InputError
-from flowers.judge import explain
+from flowers.judge import explain, similar
 from flowers.judge import novelty as novelties
 from flowers.judge.novelty import Recipe
 from flowers.model import backbone, classifier
@@ -66,10 +66,12 @@ def test_every_output_is_what_it_says(shipped, model, novelty, photos, features)
         "probabilities": (120, 3),
         "novelty": (120,),
         "heat": (120, 4, 4),
+        "features": (120, 32),
     }
     assert all(part.dtype == np.float32 for part in outputs.values())
     np.testing.assert_allclose(outputs["probabilities"], model.predict_on_batch(photos), atol=1e-6)
     np.testing.assert_allclose(outputs["novelty"], novelty.score(features), rtol=1e-3)
+    np.testing.assert_allclose(outputs["features"], features[similar.LEVEL], atol=1e-5)
     for heat, explained in zip(
         outputs["heat"][:5], explain.explain_all(model, photos[:5]), strict=True
     ):
@@ -121,7 +123,7 @@ def longest_list(value) -> int:
 
 def test_without_a_score_there_is_no_such_output(model, photos):
     outputs = graph.build(model).predict_on_batch(photos[:2])
-    assert set(outputs) == {"probabilities", "heat"}
+    assert set(outputs) == {"probabilities", "heat", "features"}
 
 
 def test_a_score_of_another_model_is_refused(model, novelty):

@@ -32,6 +32,10 @@ def same(answer: Prediction, other: Prediction, tolerance: float = 1e-3) -> None
     assert (answer.label, answer.known) == (other.label, other.known)
     assert answer.scores == pytest.approx(other.scores, abs=tolerance)
     np.testing.assert_allclose(answer.heat, other.heat, atol=0.1 * max(other.heat.max(), 1e-6))
+    both = answer.features, other.features
+    lengths = [np.linalg.norm(each) for each in both]
+    assert both[0] @ both[1] > 0.99 * lengths[0] * lengths[1] > 0
+    assert not {"features", "heat"} & set(answer.as_dict())
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from flowers import files
-from flowers.data import painted
+from flowers.data import painted, photos
 from flowers.ship.card import Card
 from flowers.web.app import create_app
 from flowers.web.service import SimilarPhoto
@@ -72,8 +73,79 @@ def client(predictor) -> FlaskClient:
 @pytest.fixture
 def client_with_similar(predictor) -> FlaskClient:
     """An application that is given similar photos: always the same daisy."""
-    found = [SimilarPhoto("daisy", jpeg(painted.paint("daisy", 2, 64)))]
+    found = [SimilarPhoto("daisy", 0.87654321, jpeg(painted.paint("daisy", 2, 64)))]
     return create_app(predictor, similar=lambda _: found).test_client()
+
+
+@pytest.fixture(scope="session")
+def exported(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """models/flowers.tflite of the shipped graph of a network with random weights, and what
+    `flowers train` leaves of its training photos; copy the folder before changing it."""
+    from flowers import results
+    from flowers.data import catalogue as catalogues
+    from flowers.model import classifier
+    from flowers.ship import formats, graph, neighbours
+
+    place = tmp_path_factory.mktemp("exported")
+    path, work = place / "models" / "flowers.tflite", place / "work"
+    path.parent.mkdir()
+    work.mkdir()
+    built = classifier.build(3, size=32, backbone="miniature", head=(16, 8))
+    formats.Converter(graph.build(built.model), [], work).write(formats.find("litert"), path)
+    listed = catalogues.build(small_folder)
+    learned = listed.usable["path"].iloc[listed.rows("train")]
+    pixels = np.stack([photos.read(listed.root / each, 32) for each in learned])
+    seen = results.neighbours(listed, built.levels().predict_on_batch(pixels))
+    neighbours.save(path.with_suffix(""), *seen)
+    listed.save(path.with_suffix("") / "catalogue.csv")
+    hashes = {path.name: {"sha256": files.sha256(path)}}
+    Card(listed.labels, 32, "0" * 64, listed.key(), files=hashes).save(path)
+    return path
+
+
+@dataclass
+class Command:
+    """`flowers serve` as a process, and what it said of itself until it was ready."""
+
+    process: subprocess.Popen
+    address: str
+    said: list[str]
+
+    def stop(self) -> list[str]:
+        """Ends it by a signal, and gives all that it said."""
+        self.process.terminate()
+        return self.said + self.process.communicate(timeout=20)[1].splitlines()
+
+
+@pytest.fixture(scope="module")
+def serve(exported: Path) -> Iterator:
+    """Runs `flowers serve` beside an exported model: `serve("--no-similar")`."""
+    processes = []
+
+    def run(*arguments: str) -> Command:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-X", "importtime"),
+                *("-c", "from flowers.cli import main; main()", "serve", "--port", "0", *arguments),
+            ],
+            cwd=exported.parents[1],  # the model is found by itself
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        said = []
+        for line in iter(process.stderr.readline, ""):
+            said.append(line)
+            if found := re.search(r"tflite at (http\S+)", line):
+                return Command(process, found[1], said)
+        raise AssertionError("".join(each for each in said if "import time" not in each))
+
+    yield run
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
 @dataclass

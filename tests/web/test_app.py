@@ -89,7 +89,8 @@ def test_names_of_the_prediction_set_are_said(model_file, photo):
 
 def test_similar_photos_are_sent_where_the_app_is_given_them(client_with_similar, photo):
     (found,) = one(client_with_similar, photo)["similar"]
-    assert found["label"] == "daisy" and found["photo"].startswith("data:image/jpeg;base64,/9j/")
+    assert (found["label"], found["similarity"]) == ("daisy", 0.8765)
+    assert found["photo"].startswith("data:image/jpeg;base64,/9j/")
 
 
 def test_a_model_that_says_nothing_is_refused_before_anybody_asks(model_file):

@@ -264,6 +264,23 @@ def test_it_asks_no_other_host_and_breaks_no_rule_of_its_own(page, rose):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
+def test_similar_photos_stand_below_the_answer(browser, serve, small_folder, width):
+    page = Page(browser, serve().address).open(width, touch=width < 500)
+    assert not page.find("#similar").is_displayed()
+    page.find("#pick").send_keys(str(next((small_folder / "circle").iterdir())))
+    page.wait(lambda: page.find("#similar").is_displayed())
+    assert "Similar photos it learned from" in page.text("similar")
+    shown = page.browser.find_elements(By.CSS_SELECTOR, "#similar-list img")
+    assert len(shown) == 5
+    for image in shown:
+        assert page.run("return arguments[0].naturalWidth", image) > 0
+        assert page.find("#similar").rect["width"] >= image.rect["width"] > 50
+    names = page.text("similar-list").split()
+    assert len(names) == 5 and set(names) <= {"circle", "square", "triangle"}
+    assert page.run("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True])
 def test_it_can_be_pictured_at_both_widths_in_light_and_dark(page, tmp_path, width, dark):
     page.open(width, dark=dark, touch=width < 500)

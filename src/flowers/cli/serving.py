@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from flowers.cli.options import say
+from flowers.errors import InputError
 from flowers.quiet import quiet
+
+if TYPE_CHECKING:
+    from flowers.ship.predictor import Predictor
+    from flowers.web.similar_photos import SimilarPhotos
 
 _ENDINGS = (".int8.tflite", ".tflite", ".onnx")
 LIGHTEST_FIRST = tuple(Path("models", f"flowers{ending}") for ending in _ENDINGS)
@@ -19,7 +26,12 @@ TRAINED = Path("models", "flowers.keras")
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: for other machines.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
-def serve(model: Path | None, host: str, port: int) -> None:
+@click.option(
+    "--similar/--no-similar",
+    default=None,
+    help="Show visitors training photos like theirs.  [default: where --host is this machine]",
+)
+def serve(model: Path | None, host: str, port: int, similar: bool | None) -> None:
     """Show the page and the REST API of MODEL.
 
     By default the first that is there of models/flowers.int8.tflite, .tflite, .onnx and .keras;
@@ -34,5 +46,38 @@ def serve(model: Path | None, host: str, port: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     path = model or next((path for path in LIGHTEST_FIRST if path.is_file()), TRAINED)
     with quiet() if path.suffix == ".keras" else contextlib.nullcontext():
-        app = create_app(Predictor.load(path))
+        predictor = Predictor.load(path)
+        found, line = _similar(path, predictor, similar, host)
+        app = create_app(predictor, similar=found)
+    if line:
+        say(line)
     run(app, host, port, started=lambda address: say(f"{path} at {address} (Ctrl-C stops it)"))
+
+
+def _similar(
+    path: Path, predictor: Predictor, wanted: bool | None, host: str
+) -> tuple[SimilarPhotos | None, str]:
+    """The training photos to show, None where they are not to be or cannot be; and what to say.
+
+    Raises:
+        InputError: they are wanted, and there are none.
+    """
+    if wanted is False or (wanted is None and not _of_this_machine(host)):
+        return None, ""
+    from flowers.web.similar_photos import SimilarPhotos
+
+    try:
+        found = SimilarPhotos.of(path, predictor)
+    except InputError as error:
+        if wanted:
+            raise
+        return None, f"no similar photos: expected {error.expected}, received {error.received}"
+    return found, f"similar photos from {found.root} are shown (not with --no-similar)"
+
+
+def _of_this_machine(host: str) -> bool:
+    """Whether what listens at `host` is out of other machines' reach."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

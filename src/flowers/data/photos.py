@@ -97,6 +97,30 @@ def read(
     return np.array(image)
 
 
+def thumbnail(source: str | Path | bytes, longest: int, limits: PhotoLimits = LIMITS) -> np.ndarray:
+    """A small picture of a photo in its own shape.
+
+    Args:
+        source: a path, or the file's bytes.
+        longest: px of the longer side, where the photo has as many.
+        limits: formats, bytes and pixels that are accepted.
+
+    Returns:
+        uint8 [height, width, 3], RGB, 0-255.
+
+    Raises:
+        PhotoError, InputError, WorldError: as `read` does.
+    """
+    content, name = _content(source, limits)
+    image, sides, _ = _decode(content, name, longest, limits)
+    import numpy as np
+    from PIL import Image
+
+    share = min(1, longest / max(sides))
+    shape = [max(1, round(share * side)) for side in sides]
+    return np.array(image.resize(shape, Image.Resampling.BILINEAR))
+
+
 def resize(photo: np.ndarray, size: int) -> np.ndarray:
     """Squeezes pixels, uint8 [height, width, 3], to [size, size, 3] as `read` does."""
     import numpy as np

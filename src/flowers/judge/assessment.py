@@ -234,15 +234,16 @@ def _looks_at(
 
 
 def _similar(exam: Exam, test: seen.Seen) -> tuple[float | None, list[Section]]:
-    if exam.neighbours is None or "conv5" not in test.levels:
+    if exam.neighbours is None or similar.LEVEL not in test.levels:
         return None, []
     search, training = exam.neighbours
     names = np.array([exam.labels.index(label) for label in training])
-    agreement = similar.agreement(search, test.levels["conv5"], exam.truth, names)
+    features = test.levels[similar.LEVEL]
+    agreement = similar.agreement(search, features, exam.truth, names)
     chosen = explain_sections.choose(exam.truth, test.probabilities, right=SHOWN - 1, wrong=1)
     section = explain_sections.alike(
         search,
-        test.levels["conv5"][chosen],
+        features[chosen],
         exam.pixels[exam.rows[chosen]],
         [exam.labels[exam.truth[row]] for row in chosen],
         training,

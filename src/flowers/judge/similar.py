@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
 from flowers.errors import InputError
 
+LEVEL = "conv5"  # of the backbone: the one whose features, averaged over the photo, are compared
 COMPONENTS = 128
 BLOCK = 8192  # training photos in one matrix product: 4 MB of features
 
@@ -115,6 +115,8 @@ def fit(features: np.ndarray, paths: Sequence[str], components: int = COMPONENTS
         InputError: fewer than two photos, photos that are all alike, or features that are no
             numbers.
     """
+    from scipy import linalg  # imported here: who only asks, as the page does, need not have it
+
     features = _checked(features, None)
     if len(features) < 2 or len(features) != len(paths):
         raise InputError(

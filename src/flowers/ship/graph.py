@@ -1,4 +1,4 @@
-"""The graph that ships: one photo in; probabilities, novelty and heat map out.
+"""The graph that ships: one photo in; probabilities, novelty, heat map and features out.
 
 It consists of plain Keras layers and operations, so that it saves, reloads in safe mode and turns
 into ONNX and LiteRT as it is. Nothing beside it is needed: scaling lies inside, and a calibrated
@@ -17,6 +17,7 @@ from flowers.errors import InputError
 from flowers.judge.explain import heat_model
 from flowers.judge.novelty import Level, Novelty
 from flowers.model import backbone as backbones
+from flowers.model.classifier import POOL
 
 SMALLEST = 1e-24  # of a squared length: judge.novelty's 1e-12, squared; float32 still holds it
 
@@ -33,14 +34,16 @@ def build(model: keras.Model, novelty: Novelty | None = None) -> keras.Model:
 
     Returns:
         A model from photos [B, S, S, 3], RGB, 0-255 (uint8 or float32) to a dict of float32:
-        "probabilities" [B, C], "novelty" [B] as `Novelty.score` gives it, and "heat" [B, h, w] of
-        the top class as `judge.explain` gives it.
+        "probabilities" [B, C], "novelty" [B] as `Novelty.score` gives it, "heat" [B, h, w] of the
+        top class as `judge.explain` gives it, and "features" [B, D], what the head reads: the
+        last level of the backbone averaged over the photo, on which `judge.similar` searches.
 
     Raises:
         InputError: the model is not such a classifier, or the novelty is of another model.
     """
     probabilities, heat = heat_model(model).outputs
-    outputs = {"probabilities": probabilities, "heat": heat}
+    features = ops.cast(model.get_layer(POOL).output, "float32")
+    outputs = {"probabilities": probabilities, "heat": heat, "features": features}
     if novelty is not None:
         outputs["novelty"] = _score(_pooled(model, novelty.levels), novelty)
     return keras.Model(model.input, outputs, name="flowers")

@@ -30,7 +30,8 @@ class Prediction:
     was asked for (the label alone where no sets were fitted); novelty: 1 for a typical photo of
     the classes; known: False where the novelty lies above the model's threshold, so that the photo
     looks like none of the classes; heat: float32 [h, w], at least 0, what in the photo speaks for
-    the label. Novelty, known and heat are None where the model does not give them.
+    the label; features: float32 [D], what the model sees, for `judge.similar`. Novelty, known, heat
+    and features are None where the model does not give them.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Prediction:
     novelty: float | None = None
     known: bool | None = None
     heat: np.ndarray | None = None
+    features: np.ndarray | None = None
 
     def as_text(self) -> str:
         """The answer in words: "rose", "rose or tulip", "none of these"."""
@@ -48,7 +50,7 @@ class Prediction:
         return " or ".join(filter(None, [", ".join(self.names[:-1]), self.names[-1]]))
 
     def as_dict(self) -> dict:
-        """All but the heat map as plain numbers, strings and lists, ready for JSON."""
+        """All but heat map and features as plain numbers, strings and lists, ready for JSON."""
         return {
             "answer": self.as_text(),
             "label": self.label,
@@ -65,8 +67,9 @@ class Predictor:
     """A model file, opened: photos in, predictions out.
 
     `run` maps uint8 or float32 [B, size, size, 3] to "probabilities" [B, classes] and, where the
-    model gives them, "novelty" [B] and "heat" [B, h, w]: see `ship.runtimes`. `views` says in how
-    many ways each photo is looked at; their probabilities are averaged (`judge.augmented`).
+    model gives them, "novelty" [B], "heat" [B, h, w] and "features" [B, D]: see `ship.runtimes`.
+    `views` says in how many ways each photo is looked at; their probabilities are averaged
+    (`judge.augmented`).
     """
 
     card: Card
@@ -164,5 +167,5 @@ class Predictor:
         if "novelty" in outputs and self.card.threshold is not None:
             novelty = float(outputs["novelty"][row])
             known = novelty <= self.card.threshold
-        heat = outputs["heat"][row] if "heat" in outputs else None
-        return Prediction(label, scores[label], scores, names, novelty, known, heat)
+        heat, features = (outputs[n][row] if n in outputs else None for n in ("heat", "features"))
+        return Prediction(label, scores[label], scores, names, novelty, known, heat, features)

@@ -38,8 +38,9 @@ class Row:
     accuracy: share that is right; novelty: the largest relative difference of the score; known:
     share of photos with the same verdict "one of the classes" or "none of them" (both None without
     a novelty score); heat: mean cosine of the two heat maps, 1 where they are the same, of photos
-    with the same top class; plain: accuracy with int8 arithmetic of older instructions (None where
-    the format is no int8).
+    with the same top class; features: mean cosine of the features less their mean over the photos,
+    as similar photos are found by (None where there are none); plain: accuracy with int8 arithmetic
+    of older instructions (None where the format is no int8).
     """
 
     format: str
@@ -57,6 +58,7 @@ class Row:
     memory: int  # bytes, the most that the process held
     plain: float | None = None
     plain_difference: float | None = None
+    features: float | None = None
 
     def as_dict(self) -> dict:
         """The numbers, ready for JSON."""
@@ -128,6 +130,7 @@ def compare(
         latency=round(trial.latency, 5),
         rate=round(trial.rate, 2),
         memory=trial.memory,
+        features=_features_likeness(outputs, reference),
     )
 
 
@@ -143,8 +146,15 @@ def largest_difference(outputs: Outputs, reference: Outputs) -> float:
     return float(np.nan_to_num(apart, nan=1.0, posinf=1.0).max())
 
 
+def _features_likeness(outputs: Outputs, reference: Outputs) -> float | None:
+    if "features" not in outputs.keys() & reference.keys():
+        return None
+    mean = reference["features"].mean(axis=0)  # common to all photos: it tells none apart
+    return _likeness(outputs["features"] - mean, reference["features"] - mean)
+
+
 def _likeness(maps: np.ndarray, others: np.ndarray) -> float:
-    """Mean cosine of heat maps [N, h, w]: 1 where they are the same; empty maps are left out."""
+    """Mean cosine of rows or heat maps [N, ...]: 1 where they are the same; without empty ones."""
     if not len(maps):
         return 0.0
     flat, other = (part.reshape(len(part), -1).astype(np.float64) for part in (maps, others))
@@ -158,7 +168,7 @@ def _likeness(maps: np.ndarray, others: np.ndarray) -> float:
 def as_text(rows: Sequence[Row]) -> str:
     """The rows as a table for the screen."""
     head = ("format", "same answer", "difference", "accuracy", "novelty off", "same verdict")
-    head += ("heat map", "size", "start", "one photo", "photos/s", "memory")
+    head += ("heat map", "features", "size", "start", "one photo", "photos/s", "memory")
     lines = [head]
     for row in rows:
         lines.append(
@@ -170,6 +180,7 @@ def as_text(rows: Sequence[Row]) -> str:
                 "-" if row.novelty is None else f"{row.novelty:.1e}",
                 "-" if row.known is None else f"{row.known:.2%}",
                 f"{row.heat:.4f}",
+                "-" if row.features is None else f"{row.features:.4f}",
                 amount(row.bytes),
                 f"{row.start:.2f} s",
                 f"{1000 * row.latency:.1f} ms",

@@ -1,4 +1,4 @@
-"""Each format's own runner: photos in; probabilities, novelty and heat maps out.
+"""Each format's own runner: photos in; probabilities, novelty, heat maps and features out.
 
 A runner imports its runtime alone: TensorFlow and Keras stay out where a format does not need them.
 """
@@ -20,11 +20,12 @@ from flowers.ship import contents
 if TYPE_CHECKING:
     from flowers.ship.card import Card
 
-# "probabilities" [B, C], "heat" [B, h, w] and, where a score was fitted, "novelty" [B]
+# "probabilities" [B, C], "heat" [B, h, w], where a score was fitted "novelty" [B], and but in files
+# of older exports "features" [B, D]
 Outputs = Mapping[str, np.ndarray]
 Run = Callable[[np.ndarray], Outputs]  # [B, S, S, 3], RGB, 0-255, uint8 or float32
 
-NAMES = ("probabilities", "heat", "novelty")
+NAMES = ("probabilities", "heat", "novelty", "features")
 THREADS = 2  # of a runtime for one photo: more threads than a small host has cores slow it down
 
 

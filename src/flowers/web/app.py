@@ -46,7 +46,8 @@ def create_app(
     Args:
         predictor: what is asked.
         limits: what is accepted; the defaults suit a host of 512 MB.
-        similar: finds training photos like the one asked about; None shows none.
+        similar: finds training photos like the one asked about (`web.similar_photos`); None shows
+            none.
 
     Raises:
         InputError: the model's answer to a grey photo is none.

@@ -143,8 +143,9 @@ def _schemas(labels: Sequence[str]) -> dict[str, object]:
             "description": "Rows over the whole photo: what speaks for the label",
         },
         similar={
-            **_list(_object(label=_TEXT, photo={**_TEXT, "description": "A JPEG as data: URL"})),
-            "description": "Training photos like this one, where the server has them",
+            **_list(_similar(label)),
+            "description": "Training photos like this one, the most similar first; empty where "
+            "the server shows none, and where the photo is like none of the classes",
         },
         error={**reason, "description": "Only where this photo cannot be read, and then alone"},
     )
@@ -165,3 +166,16 @@ def _schemas(labels: Sequence[str]) -> dict[str, object]:
         ),
         "State": _object(("state",), state=_TEXT),
     }
+
+
+def _similar(label: dict[str, object]) -> dict[str, object]:
+    """A training photo like the one asked about."""
+    return _object(
+        ("label", "similarity", "photo"),
+        label=label,
+        similarity={
+            **{"type": "number", "minimum": -1, "maximum": 1},
+            "description": "Cosine of what the model sees in the two photos; 1: the same",
+        },
+        photo={**_TEXT, "description": "A JPEG of at most 128 px a side as data: URL"},
+    )

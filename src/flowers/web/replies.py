@@ -32,7 +32,12 @@ def answer(given: Answer, card: Card) -> dict[str, object]:
         "novelty": _number(said.novelty),
         "heat": _heat(said.heat),
         "similar": [
-            {"label": photo.label, "photo": _data_url(photo.jpeg)} for photo in given.similar
+            {
+                "label": photo.label,
+                "similarity": round(photo.similarity, 4),
+                "photo": _data_url(photo.jpeg),
+            }
+            for photo in given.similar
         ],
     }
 

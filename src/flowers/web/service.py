@@ -30,14 +30,15 @@ _SPARE = 48 * 1024 * 1024  # bytes more than before the first photo that may be 
 
 @dataclass(frozen=True)
 class SimilarPhoto:
-    """A training photo like the one asked about: its label, and a small JPEG of it."""
+    """A training photo like the one asked about: label, cosine (-1 to 1), a small JPEG of it."""
 
     label: str
+    similarity: float
     jpeg: bytes
 
 
-# uint8 [size, size, 3] -> the most similar training photos, the most similar first
-FindSimilar = Callable[[np.ndarray], Sequence[SimilarPhoto]]
+# what was said of a photo -> the most similar training photos, the most similar first
+FindSimilar = Callable[[Prediction], Sequence[SimilarPhoto]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class Service:
 
     Photos are decoded one at a time, so that several large ones do not fill the memory together,
     and the model looks at one at a time, since its interpreter is not made for more; the two
-    overlap.
+    overlap. Training photos that are shown are decoded as uploads are.
     """
 
     def __init__(
@@ -126,7 +127,8 @@ class Service:
             return Answer(error=error)
         with self._looking:
             prediction = self.predictor.predict(photo)
-            similar = tuple(self.similar(photo)) if self.similar else ()
+        with self._decoding:
+            similar = tuple(self.similar(prediction)) if self.similar else ()
         self._note(content, "unknown" if prediction.known is False else "known", started)
         return Answer(prediction, similar=similar)
 

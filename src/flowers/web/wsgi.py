@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 
 from flask import Flask
 
 from flowers.ship.predictor import Predictor
 from flowers.web.app import create_app
+from flowers.web.similar_photos import SimilarPhotos
 
 DEFAULT_MODEL = "models/flowers.int8.tflite"
 
@@ -20,8 +22,13 @@ DEFAULT_MODEL = "models/flowers.int8.tflite"
 def create() -> Flask:
     """The application for the model that the variable FLOWERS_MODEL names.
 
+    With FLOWERS_SIMILAR=1 it shows training photos like the one asked about: to everybody.
+
     Raises:
-        InputError: there is no such model, or it is none.
+        InputError: there is no such model, or it is none; or there are no such photos.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    return create_app(Predictor.load(os.environ.get("FLOWERS_MODEL") or DEFAULT_MODEL))
+    path = Path(os.environ.get("FLOWERS_MODEL") or DEFAULT_MODEL)
+    predictor = Predictor.load(path)
+    shown = os.environ.get("FLOWERS_SIMILAR", "") not in ("", "0")
+    return create_app(predictor, similar=SimilarPhotos.of(path, predictor) if shown else None)
