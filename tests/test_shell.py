@@ -41,7 +41,7 @@ def test_environment_yml_asks_for_what_pyproject_asks_for():
     *plain, pip = environment["dependencies"]
     *listed, project = pip["pip"]
     wanted = [*PROJECT["dependencies"]]
-    for extra in ("train", "notebooks", "serve", "export", "tune", "ray", "dev"):
+    for extra in ("train", "notebooks", "serve", "export", "tune", "score", "ray", "dev"):
         wanted += EXTRAS[extra]
     assert requirements(listed) == requirements(wanted)
     assert plain == [f"python {PROJECT['requires-python']}", "pip"]
@@ -61,7 +61,7 @@ def test_the_lock_file_holds_every_direct_dependency_at_or_above_its_floor():
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     locked = {name.lower(): Version(v) for name, v in re.findall(r"^([\w.-]+)==(\S+)", lock, re.M)}
     wanted = [*PROJECT["dependencies"], *EXTRAS["dev"]]
-    for extra in ("train", "notebooks", "serve", "export", "tune", "ray"):
+    for extra in ("train", "notebooks", "serve", "export", "tune", "score", "ray"):
         wanted += EXTRAS[extra]
     low = {
         name: floor

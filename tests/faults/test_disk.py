@@ -71,5 +71,7 @@ def test_a_folder_that_cannot_be_written_is_named(small_folder, sound, tmp_path,
     names["photo"] = next(small_folder.rglob("*.jpg"))
     done = flowers(*(part.format(**names) for part in arguments), cwd=tmp_path)
     assert done.returncode == 3, done.stderr
-    assert "/proc/self/" in done.stderr and "Traceback" not in done.stderr
-    assert "Name a folder" in done.stderr or "Check the disk" in done.stderr
+    assert "/proc/self" in done.stderr and "Traceback" not in done.stderr
+    assert any(
+        remedy in done.stderr for remedy in ("Name a folder", "name a folder", "Check the disk")
+    )

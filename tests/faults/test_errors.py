@@ -60,6 +60,16 @@ def test_every_raise_is_of_the_family_or_a_mistake_within_the_code():
         handled = {n.name for n in ast.walk(tree) if isinstance(n, ast.ExceptHandler) and n.name}
         fine = name in known | WITHIN | OF_OTHERS | inner | handled
         made = returned(tree, name) <= known and returned(tree, name)
+        found = {
+            ast.unparse(n.value.func)
+            for n in ast.walk(tree)
+            if isinstance(n, ast.NamedExpr)
+            and n.target.id == name
+            and isinstance(n.value, ast.Call)
+        }
+        made = made or any(
+            {part.removesuffix(" | None") for part in returned(tree, one)} & known for one in found
+        )
         from_gate = name == "busy"  # web.gate.busy() -> BusyError
         if not (fine or made or from_gate):
             strangers.append(f"{place} raises {name}")

@@ -14,9 +14,9 @@ from flowers.ship import bundle, contents
 OPENERS = {
     "load_model": {"ship/bundle.py"},
     "load_weights": {"model/backbone.py"},
-    "Interpreter": {"ship/runtimes.py", "ship/rounding.py"},  # the second: what it has just made
+    "Interpreter": {"ship/runtimes.py", "ship/litert.py"},  # the second: what it has just made
     "InferenceSession": {"ship/runtimes.py"},
-    "read_model": {"ship/runtimes.py", "ship/formats.py"},  # the second: what it has just made
+    "read_model": {"ship/runtimes.py"},
     "saved_model.load": {"ship/runtimes.py"},
     "h5py.File": {"hdf5.py", "data/signs.py"},
     "Unpickler": {"data/cifar.py"},

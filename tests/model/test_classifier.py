@@ -146,7 +146,7 @@ def test_refuses_weights_that_do_not_fit(tmp_path):
     with pytest.raises(InputError, match="without its top"):
         classifiers.build(2, size=64, weights=path)
     path.write_bytes(b"not HDF5 at all")
-    with pytest.raises(InputError, match="without its top"):
+    with pytest.raises(InputError, match="an HDF5 file"):
         classifiers.build(2, size=64, weights=path)
     with pytest.raises(InputError, match="no such file"):
         classifiers.build(2, size=64, weights=tmp_path / "nowhere.h5")

@@ -6,6 +6,7 @@ some of them out of focus or in a vase, and then what a camera does to them. It 
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -312,7 +313,10 @@ def _fill(folder: Path, per_class: int, first: int, size: int) -> None:
     def save(job: tuple[str, int]) -> None:
         label, number = job
         path = folder / label / f"{label}-{number + 1:04d}.jpg"
-        Image.fromarray(paint(label, first + number, size)).save(path, quality=QUALITY)
+        # in memory first: Pillow does not notice when a full disk takes but a part of a file
+        buffer = io.BytesIO()
+        Image.fromarray(paint(label, first + number, size)).save(buffer, "JPEG", quality=QUALITY)
+        path.write_bytes(buffer.getvalue())
 
     for label in LABELS:
         (folder / label).mkdir()

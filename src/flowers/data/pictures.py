@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,11 @@ def write(folder: Path, photos: np.ndarray, labels: Sequence[str]) -> None:
 
     def save(number: int) -> None:
         path = folder / labels[number] / f"{number:0{digits}}.png"
-        Image.fromarray(np.ascontiguousarray(photos[number])).save(path, compress_level=1)
+        # in memory first: Pillow does not notice when a full disk takes but a part of a file
+        buffer = io.BytesIO()
+        picture = Image.fromarray(np.ascontiguousarray(photos[number]))
+        picture.save(buffer, "PNG", compress_level=1)
+        path.write_bytes(buffer.getvalue())
 
     written = parallel.ordered(save, range(len(photos)))
     for _ in progress(written, f"writing {folder.name} photos", total=len(photos)):
