@@ -1,5 +1,6 @@
 """The local engine: one row a photo, whatever happens to photos, processes and disks."""
 
+import contextlib
 import hashlib
 import multiprocessing
 import os
@@ -155,12 +156,17 @@ def wanted(pictures: Path) -> list[tuple[int, str]]:
     return list(enumerate(map(str, sorted(pictures.rglob("*.jpg")))))
 
 
+def kill_workers() -> None:
+    for worker in multiprocessing.active_children():
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(worker.pid, signal.SIGKILL)
+
+
 def test_a_worker_that_is_killed_is_replaced(model, pictures):
     said: list[str] = []
     tables = local.run(Plan(model, workers=2, batch=3), wanted(pictures), said.append)
     rows = next(tables).to_pylist()
-    for worker in multiprocessing.active_children():
-        os.kill(worker.pid, signal.SIGKILL)
+    kill_workers()
     for found in tables:
         rows += found.to_pylist()
     assert [row["number"] for row in rows] == [number for number, _ in wanted(pictures)]
@@ -172,8 +178,7 @@ def test_workers_that_are_always_killed_end_it_in_words(model, pictures):
 
     def kill() -> None:
         while not stop.wait(0.002):
-            for worker in multiprocessing.active_children():
-                os.kill(worker.pid, signal.SIGKILL)
+            kill_workers()
 
     killer = threading.Thread(target=kill)
     killer.start()
