@@ -136,11 +136,27 @@ def test_plain_operations_in_float32_give_the_same_score():
     )
 
 
-def test_the_threshold_is_the_finite_sample_quantile():
+def test_the_threshold_is_the_score_that_the_rank_names():
     training, truth = photos(240, 1)
     validation, _ = photos(99, 2)
     model = novelty.fit(training, truth, validation, 0.9, RECIPES)
-    assert (model.score(validation) <= model.threshold * (1 + 1e-12)).sum() == 90
+    rank = novelty.tolerance_rank(99, 0.9)
+    assert rank == 95  # a quantile would be the 90th: that keeps 90 % in every second draw only
+    assert (model.score(validation) <= model.threshold * (1 + 1e-12)).sum() == rank
+
+
+@pytest.mark.parametrize("held_out", [59, 100, 549])
+def test_the_threshold_keeps_the_share_in_95_of_100_draws(held_out):
+    """Scores uniform between 0 and 1, so that a threshold t keeps the share t of all flowers."""
+    draws = np.sort(np.random.default_rng(5).random((20_000, held_out)), axis=1)
+    rank = novelty.tolerance_rank(held_out, 0.95)
+    assert (draws[:, rank - 1] >= 0.95).mean() >= 0.945  # 0.95 and three standard errors
+    assert (draws[:, rank - 2] >= 0.95).mean() < 0.955  # and no rank higher than it must be
+
+
+def test_too_few_photos_to_be_sure_give_the_last_rank():
+    assert novelty.tolerance_rank(58, 0.95) == 58
+    assert novelty.tolerance_rank(20, 0.95) == 20
 
 
 def test_arrays_go_through_a_file_without_pickle():

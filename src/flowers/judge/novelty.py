@@ -20,6 +20,7 @@ from flowers.errors import InputError
 from flowers.judge.held_out import FEWEST
 
 KEPT = 0.95  # share of flowers that the threshold lets pass
+SURE = 0.95  # how sure the threshold is to let that share pass, over draws of validation photos
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Novelty:
     levels: Mapping[str, Level]
     contrast: Contrast
     threshold: float  # above it a photo counts as none of the classes
-    kept: float  # share of flowers that lie at or below it
+    kept: float  # share of flowers that lie at or below it, at least
 
     def score(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
         """float64 [N], at least 0; a typical flower has 1.
@@ -168,8 +169,8 @@ def fit(
         training: for each level of `recipes` float [N, D], averaged over the photo, at least 0.
         truth: int [N], the classes of the training photos.
         validation: the same of photos held out of training.
-        kept: share of flowers to let pass: the threshold is the finite-sample quantile, so that a
-            new flower passes with at least this chance.
+        kept: share of flowers to let pass, at least: the threshold is the score of the validation
+            photo that `tolerance_rank` names.
         recipes: which levels, and how; the first one's features also give the contrast.
 
     Raises:
@@ -188,9 +189,8 @@ def fit(
         )
     if not 0 < kept < 1:
         raise InputError("a share of flowers between 0 and 1", f"{kept}", "Ask for 0.95.")
-    rank = int(np.ceil((held_out + 1) * kept - 1e-9))
-    if held_out < FEWEST or rank > held_out:
-        needed = max(FEWEST, int(np.ceil(kept / (1 - kept) - 1e-9)))
+    needed = max(FEWEST, int(np.ceil(kept / (1 - kept) - 1e-9)))
+    if held_out < needed:
         raise InputError(
             f"at least {needed} validation photos to know which flowers are unusual",
             f"{held_out}",
@@ -207,7 +207,24 @@ def fit(
     scores = distances / contrast.expected(validation[names[0]])
     typical = float(np.median(scores))
     levels = {n: replace(level, weight=level.weight / typical) for n, level in levels.items()}
-    return Novelty(levels, contrast, float(np.sort(scores)[rank - 1] / typical), kept)
+    threshold = np.sort(scores)[tolerance_rank(held_out, kept) - 1] / typical
+    return Novelty(levels, contrast, float(threshold), kept)
+
+
+def tolerance_rank(photos: int, kept: float, sure: float = SURE) -> int:
+    """Which of the sorted scores of `photos` flowers bounds a share `kept` of all flowers.
+
+    A quantile keeps that share on average over draws of the photos: in every second draw it keeps
+    less. The score of the rank returned, counted from 1, keeps at least that share in a share
+    `sure` of the draws, whatever the scores' distribution: an upper tolerance limit (Wilks,
+    "Determination of sample sizes for setting tolerance limits", Annals of Mathematical Statistics
+    12, 1941). The number of flowers at or below the true quantile is binomial, and the rank has to
+    lie above it. Too few photos for that (fewer than 59 for 0.95 and 0.95) give the last rank,
+    which is the surest there is: 1 - kept ** photos.
+    """
+    from scipy.stats import binom  # imported here: who only reads a score need not have it
+
+    return min(photos, int(binom.ppf(sure, photos, kept)) + 1)
 
 
 def scale(features: np.ndarray, power: float) -> np.ndarray:
