@@ -14,6 +14,8 @@ from flowers.errors import InputError
 from flowers.quiet import quiet
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from flowers.ship.predictor import Predictor
     from flowers.web.similar_photos import SimilarPhotos
 
@@ -39,19 +41,30 @@ def serve(model: Path | None, host: str, port: int, similar: bool | None) -> Non
     """
     import logging
 
-    from flowers.ship.predictor import Predictor
-    from flowers.web.app import create_app
     from flowers.web.server import serve as run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     path = model or next((path for path in LIGHTEST_FIRST if path.is_file()), TRAINED)
     with quiet() if path.suffix == ".keras" else contextlib.nullcontext():
-        predictor = Predictor.load(path)
-        found, line = _similar(path, predictor, similar, host)
-        app = create_app(predictor, similar=found)
+        app, line = _application(path, host, similar)
     if line:
         say(line)
     run(app, host, port, started=lambda address: say(f"{path} at {address} (Ctrl-C stops it)"))
+
+
+def _application(path: Path, host: str, similar: bool | None) -> tuple[Flask, str]:
+    """The page and its API, and what to say of similar photos.
+
+    It alone holds the opened model: what a caller held as well could not be let go.
+    """
+    from flowers.web.app import create_app
+    from flowers.web.pool import Opener
+
+    opener = Opener(path)
+    predictor = opener()
+    found, line = _similar(path, predictor, similar, host)
+    again = opener if opener.several else None
+    return create_app(predictor, similar=found, open_again=again), line
 
 
 def _similar(

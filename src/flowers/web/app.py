@@ -19,6 +19,7 @@ from flowers.web.examples import Examples
 from flowers.web.gate import busy
 from flowers.web.limits import PageLimits
 from flowers.web.metrics import Metrics
+from flowers.web.pool import Open
 from flowers.web.service import FindSimilar, Service
 from flowers.web.uploads import MemoryRequest, photos_of
 
@@ -39,7 +40,10 @@ _FAULT = ("an answer", "the server failed", "It was noted; please try another ph
 
 
 def create_app(
-    predictor: Predictor, limits: PageLimits | None = None, similar: FindSimilar | None = None
+    predictor: Predictor,
+    limits: PageLimits | None = None,
+    similar: FindSimilar | None = None,
+    open_again: Open | None = None,
 ) -> Flask:
     """The application for one model; it has answered once before this returns.
 
@@ -48,13 +52,15 @@ def create_app(
         limits: what is accepted; the defaults suit a host of 512 MB.
         similar: finds training photos like the one asked about (`web.similar_photos`); None shows
             none.
+        open_again: opens the same model with so many threads, to look at several photos side by
+            side while many ask (`web.pool`); None looks at one at a time.
 
     Raises:
         InputError: the model's answer to a grey photo is none.
     """
     limits = limits or PageLimits()
     metrics = Metrics()
-    service = Service(predictor, limits, metrics, similar)
+    service = Service(predictor, limits, metrics, similar, open_again)
     service.warm_up()
     app = Flask("flowers.web", root_path=str(Path(__file__).parent))
     app.request_class = MemoryRequest
@@ -76,7 +82,7 @@ def create_app(
 
 def _add_pages(app: Flask, service: Service) -> None:
     """The page, the page about the API, and the painted examples."""
-    card, limits = service.predictor.card, service.limits
+    card, limits = service.card, service.limits
     examples = Examples(card.labels)
     shown = {
         "labels": card.labels,
@@ -107,7 +113,7 @@ def _add_pages(app: Flask, service: Service) -> None:
 
 def _add_api(app: Flask, service: Service) -> None:
     """What programs ask."""
-    card, limits = service.predictor.card, service.limits
+    card, limits = service.card, service.limits
     facts, described = replies.model(card, limits), openapi.describe(card.labels, limits)
 
     @app.post(_PREDICT)

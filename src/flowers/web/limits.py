@@ -18,7 +18,7 @@ class PageLimits:
     files: int = 8  # photos a request; together they are no larger than one may be
     form: int = 64 * 1024  # bytes of an upload that are no photo: boundaries, names, other fields
     parts: int = 32  # of a form: a photo is one part, and ten thousand parts are an attack
-    at_once: int = 2  # requests at work: one is decoded while the model looks at another
+    at_once: int = 3  # requests at work: one is decoded while others are looked at (`web.pool`)
     queue: int = 8  # requests that wait for them; the next is told to come back
     seconds: float = 20.0  # for a request, from its first byte to its answer
     retry: int = 2  # seconds after which one that was told to come back should

@@ -19,6 +19,7 @@ from flowers.ship.predictor import Prediction, Predictor
 from flowers.web import memory, words
 from flowers.web.gate import Gate, busy
 from flowers.web.limits import PageLimits
+from flowers.web.pool import Open, Pool
 
 if TYPE_CHECKING:
     from flowers.web.metrics import Metrics
@@ -53,9 +54,9 @@ class Answer:
 class Service:
     """Answers for one model.
 
-    Photos are decoded one at a time, so that several large ones do not fill the memory together,
-    and the model looks at one at a time, since its interpreter is not made for more; the two
-    overlap. Training photos that are shown are decoded as uploads are.
+    Photos are decoded one at a time, so that several large ones do not fill the memory together;
+    meanwhile the model looks at others (`web.pool`). Training photos that are shown are decoded as
+    uploads are.
     """
 
     def __init__(
@@ -64,11 +65,13 @@ class Service:
         limits: PageLimits,
         metrics: Metrics,
         similar: FindSimilar | None = None,
+        open_again: Open | None = None,
     ):
-        self.predictor, self.limits, self.similar = predictor, limits, similar
+        self.card, self.limits, self.similar = predictor.card, limits, similar
         self.gate = Gate(limits.at_once, limits.queue, limits.seconds)
         self._metrics = metrics
-        self._decoding, self._looking = threading.Lock(), threading.Lock()
+        self._decoding = threading.Lock()
+        self._pool = Pool(predictor, open_again)
         self._warm = False
         self._usual = 0  # bytes held before the first photo came
 
@@ -83,13 +86,13 @@ class Service:
         Raises:
             InputError: the model's answer is none, so that nothing it says can be shown.
         """
-        side = self.predictor.card.size
-        prediction = self.predictor.predict(np.full((side, side, 3), 128, np.uint8))
+        side = self.card.size
+        prediction = self._pool.predict(np.full((side, side, 3), 128, np.uint8))
         shares = list(prediction.scores.values())
         sound = all(math.isfinite(share) and 0 <= share <= 1 for share in shares)
-        if not sound or set(prediction.scores) != set(self.predictor.card.labels):
+        if not sound or set(prediction.scores) != set(self.card.labels):
             raise InputError(
-                f"a probability for each of {words.classes(self.predictor.card.labels)}",
+                f"a probability for each of {words.classes(self.card.labels)}",
                 f"{shares[:10]} for a grey photo",
                 "The model is damaged: train or export it again.",
             )
@@ -118,15 +121,14 @@ class Service:
         try:
             with self._decoding:
                 try:
-                    photo = photos.read(content, self.predictor.card.size, self.limits.photo)
+                    photo = photos.read(content, self.card.size, self.limits.photo)
                 finally:
                     if (memory.resident() or 0) > self._usual + _SPARE:
                         memory.give_back()
         except PhotoError as error:
             self._note(content, "refused", started)
             return Answer(error=error)
-        with self._looking:
-            prediction = self.predictor.predict(photo)
+        prediction = self._pool.predict(photo)
         with self._decoding:
             similar = tuple(self.similar(prediction)) if self.similar else ()
         self._note(content, "unknown" if prediction.known is False else "known", started)

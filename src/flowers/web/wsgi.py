@@ -12,8 +12,8 @@ from pathlib import Path
 
 from flask import Flask
 
-from flowers.ship.predictor import Predictor
 from flowers.web.app import create_app
+from flowers.web.pool import Opener
 from flowers.web.similar_photos import SimilarPhotos
 
 DEFAULT_MODEL = "models/flowers.int8.tflite"
@@ -29,6 +29,11 @@ def create() -> Flask:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     path = Path(os.environ.get("FLOWERS_MODEL") or DEFAULT_MODEL)
-    predictor = Predictor.load(path)
+    opener = Opener(path)
+    predictor = opener()
     shown = os.environ.get("FLOWERS_SIMILAR", "") not in ("", "0")
-    return create_app(predictor, similar=SimilarPhotos.of(path, predictor) if shown else None)
+    return create_app(
+        predictor,
+        similar=SimilarPhotos.of(path, predictor) if shown else None,
+        open_again=opener if opener.several else None,
+    )
