@@ -369,3 +369,21 @@ def test_the_model_tells_what_it_takes_and_keeps_where_it_was_made_to_itself(cli
     assert facts["limits"]["bytes"] == 8 * 1024 * 1024
     assert facts["limits"]["pixels"] == 25_000_000
     assert facts["metrics"]["accuracy"] == 0.92 and "settings" not in facts
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"])
+def test_a_page_for_this_machine_answers_those_who_call_it_so(predictor, host):
+    client = create_app(predictor, hosts={"localhost", "127.0.0.1", "::1"}).test_client()
+    assert client.get("/api/model", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example:8000", "localhost.evil.example", "", "[::1"])
+def test_a_page_for_this_machine_refuses_other_names_for_it(predictor, host):
+    client = create_app(predictor, hosts={"localhost", "127.0.0.1", "::1"}).test_client()
+    answer = client.get("/api/model", headers={"Host": host})
+    assert answer.status_code == 421 and "called 127.0.0.1" in answer.json["error"]["expected"]
+    assert "default-src" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_page_for_everybody_may_have_any_name(client):
+    assert client.get("/api/model", headers={"Host": "flowers.example"}).status_code == 200

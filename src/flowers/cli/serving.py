@@ -64,7 +64,8 @@ def _application(path: Path, host: str, similar: bool | None) -> tuple[Flask, st
     predictor = opener()
     found, line = _similar(path, predictor, similar, host)
     again = opener if opener.several else None
-    return create_app(predictor, similar=found, open_again=again), line
+    hosts = {"localhost", "127.0.0.1", "::1", host} if _of_this_machine(host) else None
+    return create_app(predictor, similar=found, open_again=again, hosts=hosts), line
 
 
 def _similar(

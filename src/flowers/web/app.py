@@ -6,8 +6,9 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
@@ -44,6 +45,7 @@ def create_app(
     limits: PageLimits | None = None,
     similar: FindSimilar | None = None,
     open_again: Open | None = None,
+    hosts: Collection[str] | None = None,
 ) -> Flask:
     """The application for one model; it has answered once before this returns.
 
@@ -54,6 +56,9 @@ def create_app(
             none.
         open_again: opens the same model with so many threads, to look at several photos side by
             side while many ask (`web.pool`); None looks at one at a time.
+        hosts: the names by which the server may be called; None lets all pass. A page from
+            elsewhere can have its own name point to this machine, and would then be let read what
+            is meant for this machine alone.
 
     Raises:
         InputError: the model's answer to a grey photo is none.
@@ -77,6 +82,8 @@ def create_app(
     _add_errors(app, limits)
     _add_headers(app, metrics)
     app.wsgi_app = _front_door(app.wsgi_app, service, metrics)
+    if hosts is not None:
+        app.wsgi_app = _known_by(frozenset(hosts), app.wsgi_app, metrics)
     return app
 
 
@@ -228,6 +235,36 @@ def _front_door(inner: Callable, service: Service, metrics: Metrics) -> Callable
         return inner(environ, start_response)
 
     return door
+
+
+def _known_by(hosts: frozenset[str], inner: Callable, metrics: Metrics) -> Callable:
+    """Answers those who call the server by one of its names, and nobody else."""
+    expected = f"this server to be called {' or '.join(sorted(hosts))}"
+    problem = replies.problem(expected, "another name", "Open it by that name.")
+    body = json.dumps(problem).encode()
+    fixed = [
+        *headers.SECURITY.items(),
+        ("Content-Length", str(len(body))),
+        ("Content-Type", "application/json"),
+    ]
+
+    @functools.wraps(inner)
+    def called(environ: dict, start_response: Callable) -> Iterable[bytes]:
+        if _host(environ.get("HTTP_HOST", "")) in hosts:
+            return inner(environ, start_response)
+        metrics.request("none", 421)
+        start_response("421 MISDIRECTED REQUEST", fixed)
+        return [body]
+
+    return called
+
+
+def _host(called: str) -> str | None:
+    """The name or address in a Host header, without the port; None where there is none."""
+    try:
+        return urlsplit(f"//{called}").hostname
+    except ValueError:
+        return None
 
 
 def _edition(folder: Path) -> str:
