@@ -279,7 +279,7 @@ def _request(content: bytes) -> bytes:
 
 def _head(length: int) -> bytes:
     return (
-        f"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: {_TYPE}\r\n"
+        f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {_TYPE}\r\n"
         f"Content-Length: {length}\r\n\r\n"
     ).encode()
 

@@ -95,7 +95,7 @@ def similar(model: Model, photo: Path, count: int = 5) -> tuple[Neighbour, ...]:
         PhotoError: it is no photo.
         InputError: the features of the training photos are not there.
     """
-    search, labels = neighbours.load(model.folder)
+    search, labels = neighbours.load(model.folder, model.card.sha256)
     pixels = photos.read(photo, model.card.size)[None]
     levels = seen.look(model.classifier, pixels, np.arange(1), "the photo").levels
     rows, alike = search.query(levels[LEVEL], count)

@@ -61,7 +61,9 @@ def evaluate(
         known = listed.table["sha256"], card.labels
         strangers = refusal.read_strangers(others, card.size, *known, say)
     decoded = pixels.cache(listed, card.size, data / "cache")
-    exam = results.exam(listed, decoded, rows, card.labels, strangers, _neighbours(model, listed))
+    exam = results.exam(
+        listed, decoded, rows, card.labels, strangers, _neighbours(model, card, listed)
+    )
     classifier = Classifier(bundle.load(model, card), backbones.find(card.settings["backbone"]))
     trusted = Trust(card.temperature, card.sets, bundle.load_novelty(model))
     measured = examine(classifier, trusted, exam, effort)
@@ -72,9 +74,9 @@ def evaluate(
     return Outcome(model, folder, measured)
 
 
-def _neighbours(model: Path, listed: Catalogue) -> Neighbours | None:
+def _neighbours(model: Path, card: Card, listed: Catalogue) -> Neighbours | None:
     """The training photos, where they are those of this very folder: else none can be shown."""
-    kept = neighbours.find(model.with_suffix(""))
+    kept = neighbours.find(model.with_suffix(""), card.sha256)
     if kept is None or not set(kept[0].paths) <= set(listed.table["path"]):
         return None
     return kept

@@ -318,5 +318,5 @@ def judge(
     files.write_text(folder / "history.csv", trained.history.to_csv(index=False))
     catalogue.save(folder / "catalogue.csv")
     if learned:
-        neighbours.save(folder, *learned)
+        neighbours.save(folder, card.sha256, *learned)
     return Outcome(model, folder, measured, folds)

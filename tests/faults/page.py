@@ -113,7 +113,7 @@ def request(body: bytes, length: int | None = None, chunked: bool = False) -> by
     """An upload as it goes over the wire; `length` is what it says of itself."""
     size = len(body) if length is None else length
     told = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
-    head = "POST /api/predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head = "POST /api/predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     head += f"Content-Type: multipart/form-data; boundary=x\r\n{told}\r\n\r\n"
     return head.encode() + body
 
@@ -338,7 +338,7 @@ async def _slow(port: int, count: int) -> tuple[list[float], list[tuple[str, flo
         "silent": (b"", b""),
         "slow headers": (b"GET / HTTP/1.1\r\n", b"X"),
         "slow body": (request(HEAD, length=100_000), b"x"),
-        "slow reading": (b"GET /static/page.js HTTP/1.1\r\nHost: x\r\n\r\n" * 50, b""),
+        "slow reading": (b"GET /static/page.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50, b""),
     }
 
     async def client(kind: str) -> tuple[str, float]:
@@ -369,7 +369,7 @@ async def _slow(port: int, count: int) -> tuple[list[float], list[tuple[str, flo
     probes = []
     while not all(task.done() for task in tasks):
         status, _, seconds, _ = await ask(
-            port, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 10
+            port, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 10
         )
         probes.append(seconds if status == 200 else 10.0)
         await asyncio.sleep(0.1)

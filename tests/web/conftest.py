@@ -96,7 +96,7 @@ def exported(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     learned = listed.usable["path"].iloc[listed.rows("train")]
     pixels = np.stack([photos.read(listed.root / each, 32) for each in learned])
     seen = results.neighbours(listed, built.levels().predict_on_batch(pixels))
-    neighbours.save(path.with_suffix(""), *seen)
+    neighbours.save(path.with_suffix(""), "0" * 64, *seen)
     listed.save(path.with_suffix("") / "catalogue.csv")
     hashes = {path.name: {"sha256": files.sha256(path)}}
     Card(listed.labels, 32, "0" * 64, listed.key(), files=hashes).save(path)

@@ -32,7 +32,7 @@ def opened(exported):
 @pytest.fixture(scope="module")
 def learned(exported):
     """(search, labels) of the training photos."""
-    return neighbours.load(exported.with_suffix(""))
+    return neighbours.load(exported.with_suffix(""), "0" * 64)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def moved(copy: Path, part: str) -> None:
 def other_features(copy: Path, part: str) -> None:
     random = np.random.default_rng(0).random((9, 7))
     paths = [f"{number}.jpg" for number in range(9)]
-    neighbours.save(copy.with_suffix(""), fit(random, paths), ("circle",) * 9)
+    neighbours.save(copy.with_suffix(""), "0" * 64, fit(random, paths), ("circle",) * 9)
 
 
 def spoiled(copy: Path, part: str) -> None:
@@ -162,9 +162,15 @@ def test_what_is_missing_is_said(copy, opened, spoil, part, words):
         SimilarPhotos.of(copy, opened)
 
 
+def test_features_of_another_model_are_not_taken_for_its_own(copy, opened, learned):
+    neighbours.save(copy.with_suffix(""), "1" * 64, *learned)
+    with pytest.raises(InputError, match="another model saw"):
+        SimilarPhotos.of(copy, opened)
+
+
 def test_labels_and_photos_must_be_as_many(copy, opened, learned):
     search, labels = learned
-    neighbours.save(copy.with_suffix(""), search, labels[1:])
+    neighbours.save(copy.with_suffix(""), "0" * 64, search, labels[1:])
     with pytest.raises(InputError, match=f"{len(labels) - 1} labels of {len(labels)} photos"):
         SimilarPhotos.of(copy, opened)
 

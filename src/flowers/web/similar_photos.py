@@ -59,7 +59,8 @@ class SimilarPhotos:
                 another model, or the photos are not where they were.
         """
         folder = cards.path_of(model).with_suffix("")
-        learned, root = neighbours.load(folder), _root(folder / "catalogue.csv")
+        learned = neighbours.load(folder, predictor.card.sha256)
+        root = _root(folder / "catalogue.csv")
         side = predictor.card.size
         features = predictor.predict(np.zeros((side, side, 3), np.uint8)).features
         width = len(learned[0].mean)
