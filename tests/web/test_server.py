@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -11,9 +13,14 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import lite
 import pytest
 import zoo
 from PIL import Image
+
+from flowers.web import server
+from flowers.web.app import create_app
+from flowers.web.limits import PageLimits
 
 MEGABYTE = 1024 * 1024
 HEAD = b"--x\r\nContent-Disposition: form-data; name=photo; filename=a\r\n\r\n"
@@ -43,7 +50,7 @@ def send(served, data: bytes, timeout: float = 20) -> tuple[int, dict[str, str],
 
 def answer(connection: socket.socket) -> tuple[int, dict[str, str], dict]:
     try:
-        with connection.makefile("rb") as file:
+        with connection.makefile("rb", buffering=0) as file:
             line = file.readline()
             if not line:
                 return 0, {}, {}
@@ -181,6 +188,55 @@ def test_overload_gets_an_answer_or_a_time_to_come_back_and_nothing_else(either,
     assert all(headers["Retry-After"] == "2" for got, headers, _ in answers if got == 503)
     right = {body["predictions"][0]["label"] for got, _, body in answers if got == 200}
     assert len(right) == 1 and healthy(either)
+
+
+def test_who_is_turned_away_may_ask_again_on_the_same_connection(model_file, photo):
+    """While the only place is taken; answered by the thread that receives, in HTTP's order."""
+    predictor, release, said = lite.load(model_file), threading.Event(), []
+    limits = PageLimits(at_once=1, queue=0)
+    app, quick = create_app(predictor, limits), predictor.run
+    object.__setattr__(predictor, "run", lambda batch: release.wait(20) and quick(batch))
+    data = request(HEAD + photo + TAIL)
+
+    def ask(port):
+        def upload():
+            with socket.create_connection(("127.0.0.1", port), 20) as connection:
+                connection.sendall(data)
+                return answer(connection)
+
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(upload)
+            while not app.extensions["door"].closed("POST", "/api/predict"):
+                time.sleep(0.001)
+            with socket.create_connection(("127.0.0.1", port), 20) as connection:
+                connection.sendall(data)
+                said.append(answer(connection))
+                connection.sendall(data + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                said.extend((answer(connection), answer(connection)))
+                connection.sendall(request(HEAD + photo + TAIL, "Connection: close"))
+                said.append(answer(connection))
+                said.append(connection.recv(1))
+            release.set()
+            said.append(first.result(20)[0])
+
+    def started(address):
+        def visit():
+            try:
+                ask(int(address.rstrip("/").rpartition(":")[2]))
+            finally:
+                release.set()
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=visit).start()
+
+    server.serve(app, "127.0.0.1", 0, limits, started)
+    (one, two, alive, three), rest = said[:4], said[4:]
+    for status, headers, body in (one, two, three):
+        assert status == 503 and headers["Retry-After"] == "2"
+        assert "try again in a few seconds" in body["error"]["message"]
+        assert "default-src" in headers["Content-Security-Policy"] and headers["Date"]
+    assert alive[0] == 200 and three[1]["Connection"] == "close"
+    assert rest == [b"", 200]
 
 
 def test_a_signal_ends_it_after_the_answers_at_work(start, photo):

@@ -16,8 +16,8 @@ from werkzeug.exceptions import HTTPException
 from flowers.errors import InputError, WorldError
 from flowers.ship.predictor import Predictor
 from flowers.web import headers, openapi, replies, words
+from flowers.web.door import PREDICT, Door
 from flowers.web.examples import Examples
-from flowers.web.gate import busy
 from flowers.web.limits import PageLimits
 from flowers.web.metrics import Metrics
 from flowers.web.pool import Open
@@ -26,7 +26,6 @@ from flowers.web.uploads import MemoryRequest, photos_of
 
 log = logging.getLogger("flowers.web")
 
-_PREDICT = "/api/predict"
 _PROBLEMS = {  # status -> expected, received, remedy
     404: ("an address of this server", "there is nothing here", "The page is at /."),
     405: ("another method", "this address does not take that", "The API is described at /api."),
@@ -81,7 +80,8 @@ def create_app(
     _add_health(app, service, metrics)
     _add_errors(app, limits)
     _add_headers(app, metrics)
-    app.wsgi_app = _front_door(app.wsgi_app, service, metrics)
+    door = app.extensions["door"] = Door(service.gate, metrics, limits.retry)
+    app.wsgi_app = _front_door(app.wsgi_app, door, limits)
     if hosts is not None:
         app.wsgi_app = _known_by(frozenset(hosts), app.wsgi_app, metrics)
     return app
@@ -123,7 +123,7 @@ def _add_api(app: Flask, service: Service) -> None:
     card, limits = service.card, service.limits
     facts, described = replies.model(card, limits), openapi.describe(card.labels, limits)
 
-    @app.post(_PREDICT)
+    @app.post(PREDICT)
     def predict() -> Response:
         answers = service.answer(photos_of(request, limits))
         response = jsonify(predictions=[replies.answer(given, card) for given in answers])
@@ -211,30 +211,20 @@ def _add_headers(app: Flask, metrics: Metrics) -> None:
         return response
 
 
-def _front_door(inner: Callable, service: Service, metrics: Metrics) -> Callable:
-    """Says no before Flask reads the form: under overload, most requests end here."""
-    body = json.dumps(replies.unusable(busy())).encode()
-    fixed = [
-        *headers.SECURITY.items(),
-        ("Cache-Control", "no-store"),
-        ("Content-Length", str(len(body))),
-        ("Content-Type", "application/json"),
-        ("Retry-After", str(service.limits.retry)),
-    ]
+def _front_door(inner: Callable, door: Door, limits: PageLimits) -> Callable:
+    """Says no before Flask reads the form."""
 
     @functools.wraps(inner)
-    def door(environ: dict, start_response: Callable) -> Iterable[bytes]:
-        posted = environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] == _PREDICT
-        if posted and service.gate.full:
-            metrics.request(_PREDICT, 503)
-            start_response("503 SERVICE UNAVAILABLE", fixed)
-            return [body]
+    def enter(environ: dict, start_response: Callable) -> Iterable[bytes]:
+        if door.closed(environ["REQUEST_METHOD"], environ["PATH_INFO"]):
+            start_response(door.status, list(door.headers))
+            return [door.body]
         if (connection := environ.get("gunicorn.socket")) is not None:
             # its threads read uploads themselves: one that stalls must not hold a thread for ever
-            connection.settimeout(service.limits.seconds / 4)
+            connection.settimeout(limits.seconds / 4)
         return inner(environ, start_response)
 
-    return door
+    return enter
 
 
 def _known_by(hosts: frozenset[str], inner: Callable, metrics: Metrics) -> Callable:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
@@ -25,10 +26,14 @@ from waitress.utilities import Error
 
 from flowers.errors import WorldError
 from flowers.web import headers, replies
+from flowers.web.door import Door
 from flowers.web.gate import busy
 from flowers.web.limits import PageLimits
 
-_LAST = 19  # the lowest priority
+if TYPE_CHECKING:
+    from flask import Flask
+
+_LATER = 10  # priority of receiving: a tenth of a core is left for it where all are busy
 _STOPPING = 10.0  # seconds in which requests at work are finished after a signal
 
 
@@ -39,13 +44,13 @@ class _FullError(Error):
 
 
 class _Parser(HTTPRequestParser):
-    """One request as it comes in; refuses an upload for which there is no memory."""
+    """One request as it comes in; refuses an upload for which there is no memory or no time."""
 
-    def __init__(self, adjustments: Adjustments, server: _Server):
+    def __init__(self, adjustments: Adjustments, channel: _Channel):
         super().__init__(adjustments)
         self.started = time.time()
         self.announced = 0  # bytes of the body, the most there can be where that is not told
-        self._server = server
+        self._channel, self._server = channel, channel.server
 
     def received(self, data: bytes) -> int:
         before = self.headers_finished
@@ -58,6 +63,11 @@ class _Parser(HTTPRequestParser):
                 self.announced = size
         if self.error is not None:
             self.expect_continue = False  # nobody shall send what is refused
+        elif self.completed and not self.empty:
+            waits = self._channel.requests  # answers come in the order of the requests
+            if not waits and self._server.door.closed(self.command, self.path):
+                self._channel.turned_away.append(self)
+                self.empty = True  # so that no task is made for it
         return consumed
 
 
@@ -81,8 +91,32 @@ class _Channel(HTTPChannel):
 
     error_task_class = _Refusal
 
+    def __init__(self, *arguments: object, **settings: object):
+        self.turned_away: list[_Parser] = []
+        super().__init__(*arguments, **settings)
+
     def parser_class(self, adjustments: Adjustments) -> _Parser:
-        return _Parser(adjustments, self.server)
+        return _Parser(adjustments, self)
+
+    def received(self, data: bytes) -> bool:
+        """As the base class; those who are turned away are told so here and now.
+
+        A task for it in a thread of its own would take from those that are answered.
+        """
+        taken = super().received(data)
+        while self.turned_away:
+            self._turn_away(self.turned_away.pop(0))
+        return taken
+
+    def _turn_away(self, request: _Parser) -> None:
+        last = request.version != "1.1" or request.headers.get("CONNECTION", "").lower() == "close"
+        answer = self.server.door.answer(last)
+        with self.outbuf_lock:
+            self.outbufs[-1].append(answer)
+            self.current_outbuf_count += len(answer)
+            self.total_outbufs_len += len(answer)
+            self.close_when_flushed = self.close_when_flushed or last
+            self._flush_some()
 
     def parsers(self) -> Iterator[_Parser]:
         """The request being received, if any, and those that wait for an answer."""
@@ -94,6 +128,7 @@ class _Channel(HTTPChannel):
 class _Server(TcpWSGIServer):
     channel_class = _Channel
     limits: PageLimits
+    door: Door
 
     def announced(self) -> int:
         """Bytes of all uploads that are being received or answered."""
@@ -110,7 +145,7 @@ class _Server(TcpWSGIServer):
 
 
 def serve(
-    app: Callable,
+    app: Flask,
     host: str,
     port: int,
     limits: PageLimits | None = None,
@@ -156,17 +191,18 @@ def serve(
 
 
 def _receive(server: _Server) -> None:
-    """Receives requests, on Linux at the lowest priority.
+    """Receives requests and turns away those for which there is no room; on Linux at low priority.
 
     Under overload most of what comes is refused, and the answers that are being made must not wait
-    for it: one thread that is held up holds up all that share its layer of the network.
+    for it. But not at the lowest: what nobody receives is looked at later, when those who asked
+    have gone, and then nobody is answered.
     """
     if sys.platform == "linux":  # elsewhere a priority is the whole process's
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LATER)
     server.run()
 
 
-def _listen(app: Callable, host: str, port: int, limits: PageLimits) -> _Server:
+def _listen(app: Flask, host: str, port: int, limits: PageLimits) -> _Server:
     whole = limits.upload + limits.form  # the form around a photo is cut by Flask, with words
     adjustments = Adjustments(
         listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
@@ -184,7 +220,7 @@ def _listen(app: Callable, host: str, port: int, limits: PageLimits) -> _Server:
         ident=None,
     )
     server = _Server(app, _start=False, adj=adjustments, sockinfo=adjustments.listen[0])
-    server.limits = limits
+    server.limits, server.door = limits, app.extensions["door"]
     server.accept_connections()
     return server
 
