@@ -53,7 +53,9 @@ def main() -> None:
     bodies = [_request(content) for content in _photos()]
     load = os.getloadavg()[0]
     pages = {"plain": [sys.executable, __file__, *sys.argv[1:], "--plain"]}
-    pages["flowers"] = [sys.executable, "-c", _SERVE, "serve", str(arguments.model)]
+    # without similar photos, as by default where others can reach it: the plain page has none
+    served = ["serve", str(arguments.model), "--no-similar"]
+    pages["flowers"] = [sys.executable, "-c", _SERVE, *served]
     measured = {name: measure(command, bodies, arguments) for name, command in pages.items()}
     result = {
         "model": arguments.model.name,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flowers.web")
 
-_SPARE = 48 * 1024 * 1024  # bytes more than before the first photo that may be held between photos
+_SPARE = 48 * 1024 * 1024  # bytes more than usual that may be held between photos
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Service:
         self._decoding = threading.Lock()
         self._pool = Pool(predictor, open_again)
         self._warm = False
-        self._usual = 0  # bytes held before the first photo came
+        self._usual = 0  # bytes held when nothing was there to hand back
 
     @property
     def ready(self) -> bool:
@@ -123,8 +123,7 @@ class Service:
                 try:
                     photo = photos.read(content, self.card.size, self.limits.photo)
                 finally:
-                    if (memory.resident() or 0) > self._usual + _SPARE:
-                        memory.give_back()
+                    self._keep_small()
         except PhotoError as error:
             self._note(content, "refused", started)
             return Answer(error=error)
@@ -133,6 +132,12 @@ class Service:
             similar = tuple(self.similar(prediction)) if self.similar else ()
         self._note(content, "unknown" if prediction.known is False else "known", started)
         return Answer(prediction, similar=similar)
+
+    def _keep_small(self) -> None:
+        """Hands back what a large photo took. What is left after it is what the models need now."""
+        if (memory.resident() or 0) > self._usual + _SPARE:
+            memory.give_back()
+            self._usual = memory.resident() or 0
 
     def _note(self, content: bytes, outcome: str, started: float) -> None:
         """Counts and logs an answer: size, format and hash of the upload, nothing else of it."""
