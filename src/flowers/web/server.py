@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 _LATER = 10  # priority of receiving: a tenth of a core is left for it where all are busy
+_AT_ONCE = 64  # connections let in before those that are open have their turn again
 _STOPPING = 10.0  # seconds in which requests at work are finished after a signal
 
 
@@ -134,6 +135,14 @@ class _Server(TcpWSGIServer):
         """Bytes of all uploads that are being received or answered."""
         channels = tuple(self.active_channels.values())
         return sum(parser.announced for channel in channels for parser in channel.parsers())
+
+    def handle_accept(self) -> None:
+        """Takes all who wait to be let in, and not one a turn: each turn asks every connection."""
+        for _ in range(_AT_ONCE):
+            before = len(self.active_channels)
+            super().handle_accept()
+            if len(self.active_channels) == before or len(self._map) >= self.adj.connection_limit:
+                break
 
     def maintenance(self, now: float) -> None:
         """Cuts those who have been silent, and those who take too long to say what they want."""
