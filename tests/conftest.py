@@ -1,6 +1,7 @@
 """What tests share: a small real set of photos, the real command, the data beside the project."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from flowers import cli
+
 # Not through MPLBACKEND: the kernels of the notebooks inherit the environment, and need their own.
 matplotlib.use("Agg")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = {"circle": (200, 60, 60), "square": (60, 170, 80), "triangle": (70, 90, 210)}
-
-
 class Run(NamedTuple):
     """How one run of the command ended."""
 
@@ -104,5 +105,29 @@ def run_flowers(tmp_path: Path):
             timeout=timeout,
         )
         return Run(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture):
+    """As `run_flowers`, in this very process: without the seconds that a new one takes to import
+    TensorFlow. For what a command says and leaves, where a fresh process is not the point."""
+
+    def run(*arguments, cwd=None) -> Run:
+        monkeypatch.chdir(cwd or tmp_path)
+        monkeypatch.setattr(sys, "argv", ["flowers", *map(str, arguments)])
+        monkeypatch.setattr(cli, "_leave", sys.exit)  # which otherwise ends the process for good
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        capfd.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        return Run(code, *capfd.readouterr())
 
     return run
