@@ -1,9 +1,12 @@
 """What tests share: a small real set of photos, the real command, the data beside the project."""
 
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from flowers import cli
+from flowers import cli, files
 
 # Not through MPLBACKEND: the kernels of the notebooks inherit the environment, and need their own.
 matplotlib.use("Agg")
@@ -34,6 +37,29 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("the real photos are not beside the repository (../shared)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable:
+    """Makes something dear once for all processes of this run of the suite.
+
+    `once("models", make)` calls `make(folder)` with a new folder and gives back what it returned,
+    in whichever process that was; what it returns is pickled, and the folder stays where it is.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # the folder that all workers share
+
+    def made(name: str, make: Callable[[Path], object]) -> object:
+        folder, result = base / "once" / name, base / "once" / f"{name}.pickle"
+        with files.locked(folder):
+            if not result.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # whoever made it failed in the middle
+                folder.mkdir()
+                files.write_bytes(result, pickle.dumps(make(folder)))
+        return pickle.loads(result.read_bytes())
+
+    return made
 
 
 @pytest.fixture(scope="session")
