@@ -8,9 +8,9 @@ BIN = .venv/bin
 # `unfinished` becomes `installed` in one step at the end, so whatever was cut short is redone.
 STAMP = .venv/installed
 UNFINISHED = .venv/unfinished
-# A file's tests stay in one process, so that what they share is made once. A process that tests
-# TensorFlow takes 1 GB, hence at most four.
-PARALLEL = -n auto --maxprocesses 4 --dist loadfile
+# A file's tests stay in one process, so that what they share is made once, and tests/conftest.py
+# says which files come first. A process that tests TensorFlow takes 1 GB, hence at most four.
+PARALLEL = -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input -qq install
 
 # A user's own settings must not leak into the environment that the lock file describes.

@@ -1,6 +1,7 @@
 """What every test and every notebook runs under: offline, quiet, on the CPU, with empty caches."""
 
 import atexit
+import gc
 import importlib.util
 import os
 import queue
@@ -47,8 +48,17 @@ for name, value in {
 }.items():
     os.environ.setdefault(name, value)
 
+# Until all tests are imported, and TensorFlow with them: what stays anyway is no garbage.
+gc.disable()
+
 _spec = importlib.util.spec_from_file_location("offline", OFFLINE / "sitecustomize.py")
 _spec.loader.exec_module(importlib.util.module_from_spec(_spec))
+
+
+def pytest_collection_finish(session):
+    """From here on garbage is collected again, but not looked for in what has been imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_configure(config):

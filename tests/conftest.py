@@ -1,8 +1,12 @@
 """What tests share: a small real set of photos, the real command, the data beside the project."""
 
 import os
+import pickle
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +15,25 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from flowers import cli, files
+
 # Not through MPLBACKEND: the kernels of the notebooks inherit the environment, and need their own.
 matplotlib.use("Agg")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = {"circle": (200, 60, 60), "square": (60, 170, 80), "triangle": (70, 90, 210)}
+# The files that take longest: they come first, or one of them would be left to one process at the
+# end while the others have nothing to do.
+LONGEST = (
+    *("test_pipeline.py", "test_training.py", "test_tuning.py", "test_models.py", "test_export.py"),
+    *("test_cli.py", "test_saves.py", "test_trusted.py", "test_classifier.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first; the order within a file, and of the others, stays."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 class Run(NamedTuple):
@@ -33,6 +51,29 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("the real photos are not beside the repository (../shared)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable:
+    """Makes something dear once for all processes of this run of the suite.
+
+    `once("models", make)` calls `make(folder)` with a new folder and gives back what it returned,
+    in whichever process that was; what it returns is pickled, and the folder stays where it is.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # the folder that all workers share
+
+    def made(name: str, make: Callable[[Path], object]) -> object:
+        folder, result = base / "once" / name, base / "once" / f"{name}.pickle"
+        with files.locked(folder):
+            if not result.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # whoever made it failed in the middle
+                folder.mkdir()
+                files.write_bytes(result, pickle.dumps(make(folder)))
+        return pickle.loads(result.read_bytes())
+
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -104,5 +145,29 @@ def run_flowers(tmp_path: Path):
             timeout=timeout,
         )
         return Run(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture):
+    """As `run_flowers`, in this very process: without the seconds that a new one takes to import
+    TensorFlow. For what a command says and leaves, where a fresh process is not the point."""
+
+    def run(*arguments, cwd=None) -> Run:
+        monkeypatch.chdir(cwd or tmp_path)
+        monkeypatch.setattr(sys, "argv", ["flowers", *map(str, arguments)])
+        monkeypatch.setattr(cli, "_leave", sys.exit)  # which otherwise ends the process for good
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        capfd.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        return Run(code, *capfd.readouterr())
 
     return run

@@ -1,7 +1,6 @@
 """The command as people use it: what it prints, its exit codes, what a failure leaves."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -10,6 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+
+from flowers import config_file
+from flowers.config import Config, Phase
 
 TINY = ("--backbone", "miniature", "--size", "32", "--phases", "head,stage", "--epochs", "2")
 
@@ -51,29 +53,29 @@ def test_train_ends_with_a_model_a_report_and_a_table(trained):
     assert "Traceback" not in done.stderr and "oneDNN" not in done.stderr
 
 
-def test_predict_prints_a_line_or_an_object_a_photo(trained, run_flowers):
+def test_predict_prints_a_line_or_an_object_a_photo(trained, run_flowers, run_here):
     place, _ = trained
     photo = next((place / "formes géo" / "circle").iterdir())
     done = run_flowers("predict", photo, cwd=place)
     assert done.code == 0 and done.stdout.startswith(f"{photo}: ")
-    done = run_flowers("predict", "--json", "formes géo", cwd=place)
+    done = run_here("predict", "--json", "formes géo", cwd=place)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == 36 and set(rows[0]["scores"]) == {"circle", "square", "triangle"}
 
 
-def test_predict_names_what_is_no_photo_and_goes_on(trained, run_flowers):
+def test_predict_names_what_is_no_photo_and_goes_on(trained, run_here):
     place, _ = trained
     photo = next((place / "formes géo" / "circle").iterdir())
-    done = run_flowers("predict", place / "models" / "flowers.json", photo, cwd=place)
+    done = run_here("predict", place / "models" / "flowers.json", photo, cwd=place)
     assert done.code == 2
     assert "flowers.json" in done.stderr and done.stdout.startswith(str(photo))
-    done = run_flowers("predict", "nowhere.jpg", cwd=place)
+    done = run_here("predict", "nowhere.jpg", cwd=place)
     assert done.code == 2 and "nowhere.jpg" in done.stderr
 
 
-def test_evaluate_measures_again(trained, run_flowers):
+def test_evaluate_measures_again(trained, run_here):
     place, first = trained
-    done = run_flowers("evaluate", "--data", "formes géo", cwd=place)
+    done = run_here("evaluate", "--data", "formes géo", cwd=place)
     assert done.code == 0
     assert done.stdout.splitlines()[0] == first.stdout.splitlines()[0]
     assert (place / "models" / "flowers-evaluation" / "report.html").is_file()
@@ -99,14 +101,14 @@ def test_check_lists_all_that_is_wrong(small_folder, tmp_path, run_flowers):
     [((), "class"), (("circle",), "two class"), (("circle", "nothing"), "class")],
     ids=["no class", "one class", "an empty class"],
 )
-def test_train_refuses_fewer_than_two_classes(small_folder, tmp_path, run_flowers, classes, words):
+def test_train_refuses_fewer_than_two_classes(small_folder, tmp_path, run_here, classes, words):
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in classes:
         (folder / name).mkdir()
         if (small_folder / name).is_dir():
             shutil.copytree(small_folder / name, folder / name, dirs_exist_ok=True)
-    done = run_flowers("train", "--data", folder, *TINY)
+    done = run_here("train", "--data", folder, *TINY)
     assert done.code == 2
     assert words in done.stderr and "Received" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "models").exists()
@@ -128,37 +130,52 @@ def test_train_refuses_fewer_than_two_classes(small_folder, tmp_path, run_flower
         (("train", "--epochs", "0"), 2),
     ],
 )
-def test_refuses_in_words_with_the_right_code(small_folder, tmp_path, run_flowers, arguments, code):
+def test_refuses_in_words_with_the_right_code(small_folder, tmp_path, run_here, arguments, code):
     (tmp_path / "a file").write_text("where a folder is needed")
     names = {"photos": small_folder, "file": tmp_path / "a file"}
-    done = run_flowers(*(str(argument).format(**names) for argument in arguments))
+    done = run_here(*(str(argument).format(**names) for argument in arguments))
     assert done.code == code, done.stderr
     assert done.stderr.strip() and "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.keras")) and not list(tmp_path.rglob("*.partial*"))
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_run_goes_on_where_it_stood(small_folder, tmp_path, run_flowers, stop):
-    arguments = ("train", "--data", small_folder, *TINY[:-1], "400", "--rate", "0.0001")
+def test_a_stopped_run_goes_on_where_it_stood(small_folder, tmp_path):
+    """Whatever stopped it, and however often: the next run takes its checkpoint up."""
+    endless = Phase("head", thaw="head", epochs=100_000, rate=1e-4, batch=16, patience=100_000)
+    config_file.write(tmp_path / "endless.toml", Config.tiny(phases=(endless,)))
+    arguments = ("train", "--data", small_folder, "--config", "endless.toml")
     command = [Path(sys.executable).with_name("flowers"), *map(str, arguments)]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    cache = tmp_path / "data" / "cache"
-    deadline = time.monotonic() + 100
-    while not list(cache.glob("run-*.npz")) and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    process.send_signal(stop)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == (-9 if stop == signal.SIGKILL else 3)
-    if stop != signal.SIGKILL:
-        assert "the same command goes on" in errors and "Traceback" not in errors
-    assert len(list(cache.glob("run-*.npz"))) == 1
-    env = os.environ | {"FLOWERS_PROGRESS": "off"}
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env)
-    for line in process.stderr:
-        if "resuming" in line:
-            break
-    else:
-        pytest.fail("the second run did not resume")
-    process.kill()
-    process.communicate()
+    cache, saved = tmp_path / "data" / "cache", {}
+    try:
+        for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL, None):
+            process = subprocess.Popen(
+                command,
+                cwd=tmp_path,
+                stderr=subprocess.PIPE,
+                text=True,
+                # in the background of a shell, Ctrl-C would be ignored
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+            if saved:
+                assert any("resuming" in line for line in process.stderr), f"before {stop}"
+            if stop is None:
+                break
+            deadline = time.monotonic() + 100
+            while checkpoints(cache) == saved and time.monotonic() < deadline:
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.05)
+            process.send_signal(stop)
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == (-9 if stop == signal.SIGKILL else 3)
+            if stop != signal.SIGKILL:
+                assert "the same command goes on" in errors and "Traceback" not in errors
+            saved = checkpoints(cache)
+            assert len(saved) == 1
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def checkpoints(cache: Path) -> dict[str, int]:
+    """The runs that are under way, and when each was last saved."""
+    return {path.name: path.stat().st_mtime_ns for path in cache.glob("run-*.npz")}

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from flowers import files, lesson, pipeline
-from flowers.config import Config, usual
+from flowers.config import Config, Phase, usual
 from flowers.data.sources import Source
 from flowers.errors import InputError
 
@@ -73,7 +73,7 @@ def test_flowers_stand_in_for_hand_signs_that_cannot_be_had(tmp_path, monkeypatc
 def test_later_lessons_find_the_model_of_lesson_2_or_train_it(tmp_path, monkeypatch):
     monkeypatch.setattr(lesson, "PAINTED", 7)
     here = lesson.Lesson("auto", "none", tmp_path)
-    config = Config.tiny()
+    config = Config.tiny(phases=(Phase("head", thaw="head", epochs=1, rate=0.01, batch=16),))
     prepared = pipeline.prepare(here.photos(), config, data=here.data, say=lambda line: None)
     made = here.trained(prepared, config)
     assert made == tmp_path / "models" / "miniature.keras"

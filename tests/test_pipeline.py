@@ -157,13 +157,14 @@ def test_evaluates_other_photos_but_none_it_has_seen(job, small_folder, tmp_path
 
 
 def test_cross_validates_every_photo_once(small_folder, tmp_path):
-    prepared = pipeline.prepare(str(small_folder), CONFIG, data=tmp_path, say=lambda _: 0)
-    folds = pipeline.cross_validate(prepared, CONFIG, 3, data=tmp_path, say=lambda _: 0)
+    config = Config.tiny(phases=(Phase("head", thaw="head", epochs=1, rate=0.03, batch=8),))
+    prepared = pipeline.prepare(str(small_folder), config, data=tmp_path, say=lambda _: 0)
+    folds = pipeline.cross_validate(prepared, config, 3, data=tmp_path, say=lambda _: 0)
     assert len(folds.accuracies) == 3
     assert folds.interval.low <= folds.mean <= folds.interval.high
     assert folds.mean == pytest.approx(np.mean(folds.accuracies))
     with pytest.raises(InputError, match="two folds"):
-        pipeline.cross_validate(prepared, CONFIG, 1, data=tmp_path)
+        pipeline.cross_validate(prepared, config, 1, data=tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["another content", "no card", "no model", "other labels"])

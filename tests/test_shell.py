@@ -79,7 +79,7 @@ def test_every_locked_package_has_a_hash():
     assert [block for block in blocks[1:] if "--hash=sha256:" not in block] == []
 
 
-PARALLEL = "-n auto --maxprocesses 4 --dist loadfile"
+PARALLEL = "-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder"
 
 # --- make ------------------------------------------------------------------------------------
 

@@ -186,20 +186,20 @@ def test_an_audit_finds_planted_mistakes_and_training_uses_the_decisions(
     assert kept.loc[victim, "action"] == "relabel"
 
 
-def test_the_commands_compare_explain_similar_and_audit(job, larger_folder, run_flowers, tmp_path):
+def test_the_commands_compare_explain_similar_and_audit(job, larger_folder, run_here, tmp_path):
     outcome, _, _ = job
     first = outcome.folder / "predictions.csv"
     second = tmp_path / "second.csv"
     table = pd.read_csv(first)
     table.loc[:4, "predicted"] = "square"
     table.to_csv(second, index=False)
-    compared = run_flowers("compare", outcome.model, second)
+    compared = run_here("compare", outcome.model, second)
     assert compared.code == 0 and "McNemar" in compared.stdout
-    assert run_flowers("compare", outcome.model, tmp_path / "none.csv").code == 2
+    assert run_here("compare", outcome.model, tmp_path / "none.csv").code == 2
     photo = next((larger_folder / "triangle").iterdir())
-    explained = run_flowers("explain", photo, "--model", outcome.model, "--class", "circle")
+    explained = run_here("explain", photo, "--model", outcome.model, "--class", "circle")
     assert explained.code == 0 and (tmp_path / f"{photo.stem}-why.png").is_file()
-    alike = run_flowers("similar", photo, "--model", outcome.model, "--count", 2)
+    alike = run_here("similar", photo, "--model", outcome.model, "--count", 2)
     assert alike.code == 0 and len(alike.stdout.splitlines()) == 2
-    assert run_flowers("audit", larger_folder, "--out", "labels.txt").code == 2
+    assert run_here("audit", larger_folder, "--out", "labels.txt").code == 2
     assert files.read_json(outcome.model.with_suffix(".json"))["temperature"] > 0

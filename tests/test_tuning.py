@@ -1,5 +1,8 @@
 """A search: its trials, what a kill leaves, several workers, and what the best is worth."""
 
+import shutil
+from pathlib import Path
+
 import optuna
 import pytest
 
@@ -33,6 +36,12 @@ def done(photos, tmp_path_factory):
     return search.run(prepared, CONFIG, settings, data=data, say=lines.append), storage, lines
 
 
+@pytest.fixture
+def storage(done, tmp_path):
+    """A copy of the storage of that search, to go on with."""
+    return shutil.copy(done[1], tmp_path / "tune.sqlite3")
+
+
 def opened(storage):
     """The one study in a storage."""
     (summary,) = optuna.get_all_study_summaries(f"sqlite:///{storage}")
@@ -56,8 +65,8 @@ def test_leaves_no_checkpoint_behind(done, photos):
     assert not list((photos[1] / "cache").glob("run-*.npz"))
 
 
-def test_goes_on_where_it_stood(done, photos):
-    tuned, storage, _ = done
+def test_goes_on_where_it_stood(done, photos, storage):
+    tuned, _, _ = done
     prepared, data = photos
     again, lines = [], []
     for count in (4, 5):
@@ -68,29 +77,24 @@ def test_goes_on_where_it_stood(done, photos):
     assert again[1].finished + again[1].stopped == 5
 
 
-def test_a_trial_that_was_killed_is_done_again(photos, tmp_path):
+def test_a_trial_that_was_killed_is_done_again(photos, storage):
     prepared, data = photos
-    settings = Search(2, tmp_path / "tune.sqlite3", folds=0, fixed_phases=True)
-    search.run(prepared, CONFIG, settings, data=data, say=lambda line: None)
-    with opened(settings.storage) as found:
+    with opened(storage) as found:
         killed = found.ask()
         Space(CONFIG, True).suggest(killed)
         parameters = killed.params
-    settings = Search(3, tmp_path / "tune.sqlite3", folds=0, fixed_phases=True)
+    settings = Search(5, storage, folds=0, fixed_phases=True)
     tuned = search.run(prepared, CONFIG, settings, data=data, say=lambda line: None)
-    assert tuned.finished + tuned.stopped == 3
-    with opened(settings.storage) as found:
+    assert tuned.finished + tuned.stopped == 5
+    with opened(storage) as found:
         states = [trial.state.name for trial in found.get_trials()]
         again = found.get_trials()[-1]
-    assert states[2] == "FAIL" and again.params == parameters
+    assert states[4] == "FAIL" and again.params == parameters
 
 
-def test_a_trial_that_falls_behind_is_stopped(photos, tmp_path):
+def test_a_trial_that_falls_behind_is_stopped(done, photos, storage):
     prepared, data = photos
-    settings = Search(7, tmp_path / "tune.sqlite3", folds=0, fixed_phases=True)
-    first = Search(1, tmp_path / "tune.sqlite3", folds=0, fixed_phases=True)
-    search.run(prepared, CONFIG, first, data=data, say=lambda line: None)
-    with opened(settings.storage) as found:
+    with opened(storage) as found:
         ahead = dict.fromkeys(range(1, 30), 2.0) | {10_001: 2.0, 10_002: 2.0}
         model = found.get_trials()[0]
         for _ in range(study.UNPRUNED):  # better than anything can be
@@ -103,8 +107,9 @@ def test_a_trial_that_falls_behind_is_stopped(photos, tmp_path):
                 )
             )
     lines = []
+    settings = Search(4 + study.UNPRUNED + 1, storage, folds=0, fixed_phases=True)
     tuned = search.run(prepared, CONFIG, settings, data=data, say=lines.append)
-    assert lines[-1].endswith("stopped early") and tuned.stopped == 1
+    assert lines[-1].endswith("stopped early") and tuned.stopped == done[0].stopped + 1
     assert not list((data / "cache").glob("run-*.npz"))
 
 
@@ -124,21 +129,11 @@ def test_a_rate_that_diverges_is_one_bad_trial(photos, tmp_path, monkeypatch):
     assert tried == [0, 1] and (tuned.finished, tuned.stopped) == (1, 1)
 
 
-def test_workers_share_one_storage(small_folder, tmp_path, run_flowers):
+def test_workers_share_one_storage(small_folder, tmp_path, run_flowers, run_here):
     arguments = ("--data", small_folder, "--backbone", "miniature", "--size", "32")
-    arguments += (
-        "--epochs",
-        "2",
-        "--weights",
-        "none",
-        "--phases",
-        "head",
-        "--views",
-        "1",
-        "--folds",
-        "2",
-    )
-    done = run_flowers("tune", *arguments, "--trials", "4", "--workers", "2", timeout=600)
+    arguments += ("--epochs", "2", "--weights", "none", "--phases", "head", "--views", "1")
+    arguments += ("--folds", "0", "--trials", "4", "--workers", "2")
+    done = run_flowers("tune", *arguments, timeout=600)
     assert done.code == 0, done.stderr
     numbers = {line.split()[1] for line in done.stderr.splitlines() if line.startswith("trial ")}
     assert numbers == {"0:", "1:", "2:", "3:"}
@@ -146,8 +141,27 @@ def test_workers_share_one_storage(small_folder, tmp_path, run_flowers):
     text = (tmp_path / "best.toml").read_text("utf-8")
     assert text.startswith("# best of 4 trials")
     assert config_file.read(tmp_path / "best.toml")["phases"][0].thaw == "head"
-    again = run_flowers("tune", *arguments, "--trials", "4", "--workers", "2", timeout=600)
+    again = run_here("tune", *arguments)
     assert again.stdout == done.stdout and "trial " not in again.stderr
+
+
+def test_the_command_hands_over_what_it_was_asked_for(small_folder, run_here, monkeypatch):
+    asked = []
+
+    def searched(prepared, config, settings, **rest):
+        asked.append((config, settings))
+        raise InputError("a search", "none", "It was only asked for.")
+
+    monkeypatch.setattr(search, "run", searched)
+    tiny = ("--data", small_folder, "--backbone", "miniature", "--size", "32", "--epochs", "2")
+    assert run_here("tune", *tiny).code == 2
+    more = ("--folds", "3", "--trials", "7", "--workers", "2", "--phases", "head")
+    assert run_here("tune", *tiny, *more, "--storage", "other.sqlite3").code == 2
+    (usual, first), (head, second) = asked
+    assert first == Search(30, Path("data/tune.sqlite3"), workers=1, folds=5)
+    assert second == Search(7, Path("other.sqlite3"), workers=2, folds=3, fixed_phases=True)
+    assert [phase.epochs for phase in usual.phases] == [2, 2]
+    assert [phase.thaw for phase in head.phases] == ["head"]
 
 
 def test_only_one_search_is_at_work_on_a_storage(photos, tmp_path):
@@ -177,8 +191,8 @@ def test_a_storage_that_is_something_else_is_refused(photos, tmp_path):
         (("--config", "nowhere.toml"), 2),
     ],
 )
-def test_refuses_in_words(run_flowers, small_folder, arguments, code):
-    done = run_flowers("tune", "--data", small_folder, *arguments)
+def test_refuses_in_words(run_here, small_folder, arguments, code):
+    done = run_here("tune", "--data", small_folder, *arguments)
     assert done.code == code and done.stderr.strip() and "Traceback" not in done.stderr
 
 

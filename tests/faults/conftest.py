@@ -1,6 +1,7 @@
 """What the tests of the faults share."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +21,12 @@ class Written(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+def written(once: Callable) -> Written:
     """Exports a small model; each file is described by the card."""
-    place = tmp_path_factory.mktemp("faults")
+    return once("written", _write)
+
+
+def _write(place: Path) -> Written:
     folder, home = place / "models", place / "home"
     home.mkdir()
     code = f"import sys; sys.path.insert(0, {str(TESTS)!r})\nfrom pathlib import Path\n"

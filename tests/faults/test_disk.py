@@ -65,12 +65,12 @@ def test_a_full_disk_ends_each_command_with_a_remedy_and_leaves_what_was(small_f
     ],
     ids=lambda arguments: " ".join(arguments[:2]),
 )
-def test_a_folder_that_cannot_be_written_is_named(small_folder, sound, tmp_path, arguments):
+def test_a_folder_that_cannot_be_written_is_named(small_folder, sound, run_here, arguments):
     """/proc refuses root as well, which file modes do not."""
     names = {"photos": small_folder, "model": sound / "flowers.tflite"}
     names["photo"] = next(small_folder.rglob("*.jpg"))
-    done = flowers(*(part.format(**names) for part in arguments), cwd=tmp_path)
-    assert done.returncode == 3, done.stderr
+    done = run_here(*(part.format(**names) for part in arguments))
+    assert done.code == 3, done.stderr
     assert "/proc/self" in done.stderr and "Traceback" not in done.stderr
     assert any(
         remedy in done.stderr for remedy in ("Name a folder", "name a folder", "Check the disk")

@@ -14,6 +14,11 @@ from flowers.model import classifier as classifiers
 PHOTOS = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
 
 
+def answers(model, photos):
+    """What a model says of photos, once: so without the seconds that compiling it takes."""
+    return keras.ops.convert_to_numpy(model(photos, training=False))
+
+
 @pytest.fixture(scope="module")
 def resnet50():
     return classifiers.build(5, size=64)
@@ -52,16 +57,14 @@ def test_is_the_architecture_of_the_design_card(resnet50):
 def test_scales_as_keras_preprocesses(resnet50):
     scaled = keras.Model(resnet50.model.input, resnet50.model.get_layer("scaling").output)
     wanted = keras.applications.resnet50.preprocess_input(PHOTOS.astype(np.float32))
-    np.testing.assert_allclose(scaled.predict_on_batch(PHOTOS), wanted, atol=1e-4)
+    np.testing.assert_allclose(answers(scaled, PHOTOS), wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("thaw", ["head", "stage"])
 def test_trunk_and_tail_make_the_whole(resnet50, thaw):
     trunk, tail = resnet50.trunk(thaw), resnet50.tail(thaw)
-    whole = resnet50.model.predict_on_batch(PHOTOS)
-    np.testing.assert_allclose(
-        tail.predict_on_batch(trunk.predict_on_batch(PHOTOS)), whole, atol=1e-6
-    )
+    whole = answers(resnet50.model, PHOTOS)
+    np.testing.assert_allclose(answers(tail, answers(trunk, PHOTOS)), whole, atol=1e-6)
     np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-5)
 
 
@@ -74,10 +77,10 @@ def test_absorbs_what_a_tail_learned():
     built = classifiers.build(5, size=64)
     tail = built.tail("stage")
     tail.set_weights([weight + 0.01 for weight in tail.get_weights()])
-    wanted = tail.predict_on_batch(built.trunk("stage").predict_on_batch(PHOTOS))
-    assert np.abs(built.model.predict_on_batch(PHOTOS) - wanted).max() > 1e-4
+    wanted = answers(tail, answers(built.trunk("stage"), PHOTOS))
+    assert np.abs(answers(built.model, PHOTOS) - wanted).max() > 1e-4
     built.absorb(tail)
-    np.testing.assert_allclose(built.model.predict_on_batch(PHOTOS), wanted, atol=1e-6)
+    np.testing.assert_allclose(answers(built.model, PHOTOS), wanted, atol=1e-6)
 
 
 def test_thaws_what_is_asked_and_never_batch_norm(resnet50):
@@ -94,9 +97,7 @@ def test_reloads_in_safe_mode_without_our_code(tmp_path, resnet50):
     path = tmp_path / "model.keras"
     resnet50.model.save(path)
     reloaded = keras.saving.load_model(path, safe_mode=True)
-    np.testing.assert_array_equal(
-        reloaded.predict_on_batch(PHOTOS), resnet50.model.predict_on_batch(PHOTOS)
-    )
+    np.testing.assert_array_equal(answers(reloaded, PHOTOS), answers(resnet50.model, PHOTOS))
 
 
 def test_the_same_seed_builds_the_same_weights():
@@ -117,7 +118,7 @@ def test_loads_the_weights_of_a_backbone(tmp_path):
     features = keras.Model(built.model.input, built.model.get_layer("conv5_block3_out").output)
     scaled = keras.applications.resnet50.preprocess_input(PHOTOS.astype(np.float32))
     np.testing.assert_allclose(
-        features.predict_on_batch(PHOTOS), backbone.predict_on_batch(scaled), rtol=1e-4, atol=1e-4
+        answers(features, PHOTOS), answers(backbone, scaled), rtol=1e-4, atol=1e-4
     )
 
 
@@ -173,10 +174,10 @@ def test_networks_from_scratch_are_the_written_out_ones(backbone, size, classes,
     assert added == (not backbone.startswith("plain"))
     assert not built.model.losses, "the optimizer decays the weights, not the loss"
     photos = np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype(np.uint8)
-    features = built.trunk("stage").predict_on_batch(photos)
+    features = answers(built.trunk("stage"), photos)
     np.testing.assert_allclose(
-        built.tail("stage").predict_on_batch(features),
-        built.model.predict_on_batch(photos),
+        answers(built.tail("stage"), features),
+        answers(built.model, photos),
         atol=1e-5,
     )
 

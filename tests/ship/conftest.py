@@ -23,10 +23,13 @@ RECIPES = (Recipe("conv4", 1.5, 16, 0.3), Recipe("conv5", 0.5, 20, 0.3))
 
 
 @pytest.fixture(scope="session")
-def trained(small_folder, tmp_path_factory) -> tuple[Path, Path]:
+def trained(small_folder, once) -> tuple[Path, Path]:
     """(flowers.keras with its card and catalogue, its photos): what `flowers train` leaves."""
-    place = tmp_path_factory.mktemp("ship") / "models"
-    listed = catalogues.build(small_folder)
+    return once("trained", lambda place: (_train(small_folder, place), small_folder))
+
+
+def _train(folder: Path, place: Path) -> Path:
+    listed = catalogues.build(folder)
     pixels = np.stack([photos.read(listed.root / path, 32) for path in listed.usable["path"]])
     truth = listed.label_ids
     built = classifier.build(3, size=32, backbone="miniature", head=(16, 8), dropout=0.0)
@@ -47,17 +50,24 @@ def trained(small_folder, tmp_path_factory) -> tuple[Path, Path]:
         threshold=1.02 * score.threshold,  # no photo lies exactly on it
     ).save(model)
     listed.save(place / "flowers" / "catalogue.csv")
-    return model, small_folder
+    return model
 
 
 @pytest.fixture(scope="session")
-def shipped(trained, tmp_path_factory) -> Shipped:
+def shipped(trained, once) -> Shipped:
     """The model in every format; copy the folder before changing it."""
     model, folder = trained
-    place = tmp_path_factory.mktemp("exports") / "models"
-    shutil.copytree(model.parent, place)
-    lines: list[str] = []
-    made = export.run(
-        place / model.name, ["all"], str(folder), data=place.parent / "data", say=lines.append
-    )
-    return Shipped(place, made, lines, folder)
+
+    def export_all(place: Path) -> Shipped:
+        shutil.copytree(model.parent, place / "models")
+        lines: list[str] = []
+        made = export.run(
+            place / "models" / model.name,
+            ["all"],
+            str(folder),
+            data=place / "data",
+            say=lines.append,
+        )
+        return Shipped(place / "models", made, lines, folder)
+
+    return once("shipped", export_all)

@@ -1,8 +1,11 @@
 """Phases, seeds, held BatchNorm, and runs that were killed: on the miniature backbone."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -47,10 +50,32 @@ def run(photos, folder, config=None, say=lambda line: None, augmented=None, room
     return built, history
 
 
+class Whole(NamedTuple):
+    """A run that nothing disturbed: what it made, its folder, its checkpoint after each save."""
+
+    model: keras.Model
+    history: list[dict]
+    folder: Path
+    saved: list[bytes]
+
+    def leave(self, folder, saves):
+        """Fills a folder with what a kill after so many saves would have left."""
+        shutil.copytree(self.folder / "cache", folder / "cache")
+        (folder / "run.npz").write_bytes(self.saved[saves - 1])
+
+
 @pytest.fixture(scope="module")
 def whole(photos, tmp_path_factory):
-    """A run that nothing disturbs."""
-    return run(photos, tmp_path_factory.mktemp("whole"))
+    folder, saved, write = tmp_path_factory.mktemp("whole"), [], checkpoint.save
+
+    def kept(path, state):
+        write(path, state)
+        saved.append(path.read_bytes())
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(checkpoint, "save", kept)
+        built, history = run(photos, folder)
+    return Whole(built.model, history, folder, saved)
 
 
 @pytest.mark.parametrize(("thaw", "rate"), [("head", 0.03), ("stage", 0.01), ("all", 0.003)])
@@ -62,60 +87,48 @@ def test_learns_in_each_phase(photos, tmp_path, thaw, rate):
 
 
 def test_two_runs_give_the_same_numbers(photos, whole, tmp_path):
-    (first, history), (second, repeated) = whole, run(photos, tmp_path)
-    assert classifiers.fingerprint(first.model) == classifiers.fingerprint(second.model)
-    for row, again in zip(history, repeated, strict=True):
+    second, repeated = run(photos, tmp_path)
+    assert classifiers.fingerprint(whole.model) == classifiers.fingerprint(second.model)
+    for row, again in zip(whole.history, repeated, strict=True):
         assert {**row, "seconds": 0} == {**again, "seconds": 0}
 
 
 def test_keeping_views_of_other_photos_changes_nothing(photos, whole, tmp_path):
     """Folds share one cache; the photos that are not trained on must not leak through it."""
-    (first, _), (second, _) = whole, run(photos, tmp_path, augmented=np.arange(60))
-    assert classifiers.fingerprint(first.model) == classifiers.fingerprint(second.model)
+    second, _ = run(photos, tmp_path, augmented=np.arange(60))
+    assert classifiers.fingerprint(whole.model) == classifiers.fingerprint(second.model)
 
 
 @pytest.mark.parametrize("room", [0, 3_000, 1_000_000])
 def test_features_beyond_the_room_change_nothing(photos, whole, tmp_path, room):
-    (first, history), (second, streamed) = whole, run(photos, tmp_path, room=room)
-    assert [row["val_loss"] for row in streamed] == [row["val_loss"] for row in history]
-    assert classifiers.fingerprint(first.model) == classifiers.fingerprint(second.model)
+    second, streamed = run(photos, tmp_path, room=room)
+    assert [row["val_loss"] for row in streamed] == [row["val_loss"] for row in whole.history]
+    assert classifiers.fingerprint(whole.model) == classifiers.fingerprint(second.model)
     on_disk = sum(path.stat().st_size - 128 for path in tmp_path.glob("cache/*/*.npy"))
     assert on_disk <= room
 
 
 def test_pooled_features_need_not_be_held_in_memory(photos, whole, tmp_path, monkeypatch):
     monkeypatch.setattr("flowers.train.inputs.HELD", 0)
-    (first, _), (second, _) = whole, run(photos, tmp_path)
-    assert classifiers.fingerprint(first.model) == classifiers.fingerprint(second.model)
+    second, _ = run(photos, tmp_path)
+    assert classifiers.fingerprint(whole.model) == classifiers.fingerprint(second.model)
 
 
 def test_another_seed_gives_other_numbers(photos, whole, tmp_path):
     other, _ = run(photos, tmp_path, Config.tiny(seed=1))
-    assert classifiers.fingerprint(whole[0].model) != classifiers.fingerprint(other.model)
+    assert classifiers.fingerprint(whole.model) != classifiers.fingerprint(other.model)
 
 
 @pytest.mark.parametrize("saves", range(1, 8))
-def test_a_kill_after_any_save_changes_nothing(photos, whole, tmp_path, monkeypatch, saves):
+def test_a_kill_after_any_save_changes_nothing(photos, whole, tmp_path, saves):
     """Five epochs in two phases make seven saves: one an epoch and one a phase's end."""
-    undisturbed, history = whole
-    write, count = checkpoint.save, 0
-
-    def killed_after(path, state):
-        nonlocal count
-        write(path, state)
-        count += 1
-        if count == saves:
-            raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save", killed_after)
-        with pytest.raises(Killed):
-            run(photos, tmp_path / "killed")
+    assert len(whole.saved) == 7
+    whole.leave(tmp_path, saves)
     lines = []
-    resumed, rows = run(photos, tmp_path / "killed", say=lines.append)
+    resumed, rows = run(photos, tmp_path, say=lines.append)
     assert any("resuming" in line for line in lines)
-    assert classifiers.fingerprint(resumed.model) == classifiers.fingerprint(undisturbed.model)
-    assert [row["val_loss"] for row in rows] == [row["val_loss"] for row in history]
+    assert classifiers.fingerprint(resumed.model) == classifiers.fingerprint(whole.model)
+    assert [row["val_loss"] for row in rows] == [row["val_loss"] for row in whole.history]
 
 
 def test_batch_norm_holds_its_statistics(photos, tmp_path):
@@ -160,7 +173,7 @@ def test_a_kill_from_scratch_changes_nothing(
     photos, scratch, whole_scratch, tmp_path, monkeypatch, saves
 ):
     """The crops of an epoch depend on seed and epoch, so the resumed run draws the same."""
-    whole, _ = whole_scratch
+    undisturbed, _ = whole_scratch
     write, count = checkpoint.save, 0
 
     def killed_after(path, state):
@@ -175,7 +188,7 @@ def test_a_kill_from_scratch_changes_nothing(
         with pytest.raises(Killed):
             run(photos, tmp_path / "killed", scratch)
     resumed, _ = run(photos, tmp_path / "killed", scratch)
-    assert classifiers.fingerprint(resumed.model) == classifiers.fingerprint(whole.model)
+    assert classifiers.fingerprint(resumed.model) == classifiers.fingerprint(undisturbed.model)
 
 
 def test_each_epoch_draws_other_crops_of_the_same_photos(photos, scratch, tmp_path):
@@ -238,8 +251,8 @@ def test_phases_must_not_narrow(photos, tmp_path):
         run(photos, tmp_path, Config.tiny(phases=(stage, head)))
 
 
-def test_an_infinite_loss_stops_and_keeps_the_last_finite_checkpoint(photos, tmp_path):
-    run(photos, tmp_path)
+def test_an_infinite_loss_stops_and_keeps_the_last_finite_checkpoint(photos, whole, tmp_path):
+    whole.leave(tmp_path, 7)
     before = (tmp_path / "run.npz").read_bytes()
 
     # the same checkpoint and one phase more, in which the loss is not a number

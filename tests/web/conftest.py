@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +44,12 @@ def photo() -> bytes:
 
 
 @pytest.fixture(scope="session")
-def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_file(once: Callable) -> Path:
     """A .tflite of a network with random weights, five flowers at 32 px, and its card."""
+    return once("served", _convert)
+
+
+def _convert(folder: Path) -> Path:
     import keras
     import tensorflow as tf
 
@@ -53,7 +57,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     keras.utils.set_random_seed(1)
     model = classifier.build(5, size=32, backbone="miniature", head=(16, 8)).model
-    path = tmp_path_factory.mktemp("served") / "flowers.tflite"
+    path = folder / "flowers.tflite"
     path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
     hashes = {path.name: {"sha256": files.sha256(path)}}
     Card(painted.LABELS, 32, "0" * 64, "painted", metrics=MEASURED, files=hashes).save(path)
@@ -78,15 +82,18 @@ def client_with_similar(predictor) -> FlaskClient:
 
 
 @pytest.fixture(scope="session")
-def exported(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(small_folder: Path, once: Callable) -> Path:
     """models/flowers.tflite of the shipped graph of a network with random weights, and what
     `flowers train` leaves of its training photos; copy the folder before changing it."""
+    return once("exported", lambda place: _export(small_folder, place))
+
+
+def _export(small_folder: Path, place: Path) -> Path:
     from flowers import results
     from flowers.data import catalogue as catalogues
     from flowers.model import classifier
     from flowers.ship import formats, graph, neighbours
 
-    place = tmp_path_factory.mktemp("exported")
     path, work = place / "models" / "flowers.tflite", place / "work"
     path.parent.mkdir()
     work.mkdir()

@@ -132,12 +132,19 @@ def explain_all(
         asking, inputs = class_evidence_model(model), [photos, classes]
     found: list[Explanation] = []
     size = min(BATCH, len(photos))
+
+    def run(batch: np.ndarray | list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        if len(photos) > size:
+            return asking.predict_on_batch(batch)
+        # one batch is over before a graph of the layers is compiled, which takes seconds
+        return tuple(ops.convert_to_numpy(output) for output in asking(batch, training=False))
+
     with progress(None, "heat maps", total=len(photos)) as bar:
         while len(found) < len(photos):
             # the last photo fills up the last batch: one shape is compiled once
             rows = np.minimum(np.arange(len(found), len(found) + size), len(photos) - 1)
             parts = [part[rows] for part in inputs]
-            probabilities, maps = asking.predict_on_batch(parts if len(parts) > 1 else parts[0])
+            probabilities, maps = run(parts if len(parts) > 1 else parts[0])
             labels = probabilities.argmax(1) if classes is None else parts[1]
             found += [
                 Explanation(int(label), float(shares[label]), evidence)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowers.model.classifier import Classifier
-from flowers.progress import progress
 from flowers.train import features
 from flowers.train.inputs import Inputs
 
@@ -36,13 +35,7 @@ def look(classifier: Classifier, pixels: np.ndarray, rows: np.ndarray, what: str
     """
     model = classifier.levels()
     names = sorted(model.output)  # the order in which Keras flattens a dict
-    parts: list[list[np.ndarray]] = []
-    with progress(None, what, total=len(rows)) as bar:
-        for start in range(0, len(rows), features.BATCH):
-            batch = pixels[rows[start : start + features.BATCH]]
-            parts.append(features.forward_all(model, batch))
-            bar.update(len(batch))
-    whole = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    whole = features.each(model, pixels, rows, what)
     arrays = dict(zip(names, whole, strict=True))
     return Seen(arrays.pop("probabilities"), arrays)
 

@@ -189,14 +189,34 @@ def forward_all(model: keras.Model, batch: np.ndarray, size: int = BATCH) -> lis
     return [np.asarray(output, np.float32)[: size - max(missing, 0)] for output in outputs]
 
 
-def over(model: keras.Model, photos: np.ndarray, rows: np.ndarray, what: str) -> np.ndarray:
-    """float32 `[len(rows), ...]`: the model's output for some rows of `photos`, batch by batch."""
-    outputs = []
+def once(model: keras.Model, batch: np.ndarray) -> list[np.ndarray]:
+    """As `forward_all`, for a model that is shown this one batch and no other: layer by layer,
+    without the seconds that it takes to compile a graph of them."""
+    outputs = keras.tree.flatten(model(batch, training=False))
+    return [np.asarray(keras.ops.convert_to_numpy(output), np.float32) for output in outputs]
+
+
+def each(model: keras.Model, photos: np.ndarray, rows: np.ndarray, what: str) -> list[np.ndarray]:
+    """float32 `[len(rows), ...]` of each output, over some rows of `photos`.
+
+    Args:
+        model: sees nothing else besides, so it is not compiled where one batch holds them all.
+        photos: uint8 [N, S, S, 3].
+        rows: int [n], which of them.
+        what: shown beside the progress bar.
+    """
+    run = once if len(rows) <= BATCH else forward_all
+    parts = []
     with progress(None, what, total=len(rows)) as bar:
         for start in range(0, len(rows), BATCH):
-            outputs.append(forward(model, photos[rows[start : start + BATCH]]))
-            bar.update(len(outputs[-1]))
-    return np.concatenate(outputs)
+            parts.append(run(model, photos[rows[start : start + BATCH]]))
+            bar.update(len(parts[-1][0]))
+    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def over(model: keras.Model, photos: np.ndarray, rows: np.ndarray, what: str) -> np.ndarray:
+    """float32 `[len(rows), ...]`: as `each`, for a model that has one output."""
+    return each(model, photos, rows, what)[0]
 
 
 def _ahead(read: Read, batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
