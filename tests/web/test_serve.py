@@ -1,6 +1,7 @@
 """The command `flowers serve` with an exported model, as people run it."""
 
 import json
+import urllib.error
 import urllib.request
 
 import lite
@@ -15,6 +16,16 @@ def ask(address: str, photo: bytes) -> dict:
         assert response.status == 200
         (answer,) = json.load(response)["predictions"]
     return answer
+
+
+def called(address: str, host: str) -> int:
+    """The status of the server's answer to a request that calls it `host`."""
+    request = urllib.request.Request(f"{address}livez", headers={"Host": host})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_it_serves_an_exported_model_and_never_imports_tensorflow(serve, photo):
@@ -33,16 +44,20 @@ def test_it_serves_an_exported_model_and_never_imports_tensorflow(serve, photo):
 
 
 @pytest.mark.parametrize(
-    ("options", "count"),
+    ("options", "count", "otherwise"),
     [
-        (("--no-similar",), 0),
-        (("--host", "0.0.0.0"), 0),
-        (("--host", "0.0.0.0", "--similar"), 5),
-        (("--host", "localhost"), 5),
+        (("--no-similar",), 0, 200),
+        (("--host", "0.0.0.0"), 0, 200),
+        (("--host", "0.0.0.0", "--similar"), 5, 200),
+        (("--host", "localhost"), 5, 421),
     ],
 )
-def test_training_photos_are_shown_to_this_machine_or_where_asked_for(serve, photo, options, count):
+def test_training_photos_are_shown_to_this_machine_or_where_asked_for(
+    serve, photo, options, count, otherwise
+):
+    """`otherwise`: the answer to somebody who calls this machine by a name of theirs."""
     command = serve(*options)
+    assert called(command.address, "evil.example") == otherwise
     assert len(ask(command.address, photo)["similar"]) == count
     said = "".join(line for line in command.stop() if "import time" not in line)
     assert ("are shown (not with --no-similar)" in said) == (count > 0)

@@ -64,7 +64,8 @@ def _application(path: Path, host: str, similar: bool | None) -> tuple[Flask, st
     predictor = opener()
     found, line = _similar(path, predictor, similar, host)
     again = opener if opener.several else None
-    hosts = {"localhost", "127.0.0.1", "::1", host} if _of_this_machine(host) else None
+    alone = found is not None and similar is None  # shown because nobody else can ask
+    hosts = {"localhost", "127.0.0.1", "::1", host} if alone else None
     return create_app(predictor, similar=found, open_again=again, hosts=hosts), line
 
 

@@ -230,7 +230,11 @@ def _front_door(inner: Callable, door: Door, limits: PageLimits) -> Callable:
 def _known_by(hosts: frozenset[str], inner: Callable, metrics: Metrics) -> Callable:
     """Answers those who call the server by one of its names, and nobody else."""
     expected = f"this server to be called {' or '.join(sorted(hosts))}"
-    problem = replies.problem(expected, "another name", "Open it by that name.")
+    problem = replies.problem(
+        expected,
+        "another name",
+        "Open it by that name; behind a proxy, serve with --similar or --no-similar.",
+    )
     body = json.dumps(problem).encode()
     fixed = [
         *headers.SECURITY.items(),
