@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flowers import config_file
+from flowers import config_file, profile
 from flowers.config import Config, Phase
 
 TINY = ("--backbone", "miniature", "--size", "32", "--phases", "head,stage", "--epochs", "2")
@@ -22,6 +22,7 @@ def trained(small_folder, tmp_path_factory):
     place = tmp_path_factory.mktemp("un été") / "my photos"
     shutil.copytree(small_folder, place / "formes géo")
     command = [Path(sys.executable).with_name("flowers"), "train", "--data", "formes géo", *TINY]
+    command.append("--profile")
     done = subprocess.run(command, cwd=place, capture_output=True, text=True)
     return place, done
 
@@ -51,6 +52,37 @@ def test_train_ends_with_a_model_a_report_and_a_table(trained):
     assert not list(place.rglob("*.partial*"))
     assert not list((place / "data" / "cache").glob("run-*.npz"))
     assert "Traceback" not in done.stderr and "oneDNN" not in done.stderr
+
+
+def test_train_says_where_the_time_went(trained):
+    _, done = trained
+    table = done.stdout.partition("where the time went\n")[2].splitlines()
+    seconds = {row.split()[0]: float(row.split()[1]) for row in table}
+    shares = {row.split()[0]: float(row.split()[3].rstrip("%")) for row in table}
+    total = seconds.pop("total")
+    assert list(seconds) == [name for name, _ in profile.PARTS]
+    for part in ("reading", "starting", "features", "steps", "validation", "evaluation"):
+        assert seconds[part] > 0 or shares[part] > 0, part
+    assert min(seconds.values()) >= 0 and shares.pop("total") == 100
+    assert sum(seconds.values()) == pytest.approx(total, abs=0.05 * len(seconds) + 0.05)
+    assert sum(shares.values()) == pytest.approx(100, abs=0.05 * len(shares))
+
+
+def test_a_part_within_another_stops_its_clock():
+    moments = iter([0, 1, 3, 6, 10, 10, 15])  # when parts begin and end
+    clock = profile.Clock(lambda: next(moments))
+    with clock.during("checkpoints"):  # from 1 to 10
+        with clock.during("features"):  # from 3 to 6
+            pass
+        clock.give("steps", 5)
+    found = dict(clock.profile().parts)
+    assert {name: found[name] for name in ("other", "features", "checkpoints", "steps")} == {
+        "other": 6,
+        "features": 3,
+        "checkpoints": 1,
+        "steps": 5,
+    }
+    assert sum(found.values()) == 15
 
 
 def test_predict_prints_a_line_or_an_object_a_photo(trained, run_flowers, run_here):

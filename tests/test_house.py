@@ -20,7 +20,7 @@ PACKAGE = Path(flowers.__file__).parent
 # From the ground up. A room is a folder or a module beside `__init__`; rooms on one floor do not
 # know each other.
 FLOORS = (
-    ("errors", "progress", "quiet"),
+    ("errors", "progress", "profile", "quiet"),
     ("config", "files"),
     ("download", "config_file", "hdf5"),
     ("data", "model"),

@@ -25,6 +25,7 @@ from flowers.model import classifier as classifiers
 from flowers.model import weights as weight_files
 from flowers.model.classifier import Classifier
 from flowers.model.weights import Weights
+from flowers.profile import Clock
 from flowers.results import Outcome
 from flowers.ship import bundle, neighbours
 from flowers.ship import card as cards
@@ -63,6 +64,7 @@ def run(
     others: Path | None = None,
     say: Say = print,
     command: str = "",
+    clock: Clock | None = None,
 ) -> Outcome:
     """Photos in, a measured model out: get, check, train, judge, save.
 
@@ -76,17 +78,20 @@ def run(
         others: a folder of photos that show none of the classes: measures how many are refused.
         say: receives a line for every step.
         command: shown in the report as the way to repeat it.
+        clock: learns where the time goes.
 
     Raises:
         InputError: the photos or the settings cannot be used.
         WorldError: disk, network or an interruption stands in the way; the same call resumes.
     """
     files.require_space(model.parent, MODEL_SPACE, "the model and its report")
-    prepared = source
+    prepared, clock = source, clock or Clock()
     if isinstance(source, str):
-        prepared = prepare(source, config, data=data, labels=labels, say=say)
-    with files.locked(model, files.LONGEST, say):  # two runs would mix their files
-        return _run(prepared, config, data, model, folds, others, say, command)
+        with clock.during("reading"):
+            prepared = prepare(source, config, data=data, labels=labels, say=say)
+    with files.locked(model, files.LONGEST, say), clock.during("evaluation"):
+        # one at a time: two runs would mix their files
+        return _run(prepared, config, data, model, folds, others, say, command, clock)
 
 
 def _run(
@@ -98,20 +103,21 @@ def _run(
     others: Path | None,
     say: Say,
     command: str,
+    clock: Clock,
 ) -> Outcome:
     strangers = None
     if others:
         known = prepared.catalogue.table["sha256"], prepared.catalogue.labels
         strangers = refusal.read_strangers(others, config.size, *known, say)
     everywhere = np.arange(len(prepared.pixels)) if folds else None  # one cache for all folds
-    trained = fit(prepared, config, data=data, say=say, augmented=everywhere)
+    trained = fit(prepared, config, data=data, say=say, augmented=everywhere, clock=clock)
     learned = prepared.catalogue.rows("train")
     levels = seen.learned(trained.inputs, trained.classifier, prepared.pixels, learned)
     trusted = trust(prepared, trained, levels, say=say)
     shown = {"model": model, "command": command, "others": strangers}
     outcome = judge(prepared, trained, trusted, levels, **shown)
     if folds:
-        measured = cross_validate(prepared, config, folds, data=data, say=say)
+        measured = cross_validate(prepared, config, folds, data=data, say=say, clock=clock)
         outcome = judge(prepared, trained, trusted, levels, folds=measured, **shown)
     trained.checkpoint.unlink(missing_ok=True)
     return outcome
@@ -126,6 +132,7 @@ def fit(
     rows: tuple[np.ndarray, np.ndarray] | None = None,
     augmented: np.ndarray | None = None,
     watch: Watch | None = None,
+    clock: Clock | None = None,
 ) -> Trained:
     """Trains a classifier in phases, resuming where an interrupted call with the same photos and
     settings stood.
@@ -140,13 +147,18 @@ def fit(
             out. Folds share one cache by keeping them for all photos.
         watch: sees the row of every epoch and may end the run; what it ended, or what diverged
             under its eyes, is not resumed.
+        clock: learns where the time goes.
 
     Raises:
         InputError, WorldError, AbandonedError: see `train.training.train`.
     """
     catalogue = prepared.catalogue
     train, validation = rows or (catalogue.rows("train"), catalogue.rows("validation"))
-    inputs, weights = open_network(prepared, config, train, augmented=augmented, data=data, say=say)
+    clock = clock or Clock()
+    with clock.during("starting"):
+        inputs, weights = open_network(
+            prepared, config, train, augmented=augmented, data=data, say=say
+        )
     built, config = inputs.classifier, inputs.config
     saved = (
         data
@@ -158,8 +170,9 @@ def fit(
     )
     samples = Samples(catalogue.label_ids, train, validation, len(catalogue.labels))
     try:
-        with files.locked(saved, files.LONGEST, say):
-            history = training.train(built, samples, config, inputs.feed, saved, say, watch)
+        with files.locked(saved, files.LONGEST, say), clock.during("checkpoints"):
+            feed, told = clock.timed("features", inputs.feed), clock.watching(watch)
+            history = training.train(built, samples, config, feed, saved, say, told)
     except (AbandonedError, DivergenceError):
         if watch is not None:
             saved.unlink(missing_ok=True)
@@ -217,7 +230,13 @@ def open_network(
 
 
 def cross_validate(
-    prepared: Photos, config: Config, k: int, *, data: Path = Path("data"), say: Say = print
+    prepared: Photos,
+    config: Config,
+    k: int,
+    *,
+    data: Path = Path("data"),
+    say: Say = print,
+    clock: Clock | None = None,
 ) -> Folds:
     """Trains k times; each time another k-th of the photos is the test set.
 
@@ -232,9 +251,8 @@ def cross_validate(
         say(f"fold {fold + 1} of {k}")
         test, validation = halves // 2 == fold, halves == (2 * fold + 2) % (2 * k)
         rows = np.flatnonzero(~test & ~validation), np.flatnonzero(validation)
-        trained = fit(
-            prepared, config, data=data, say=say, rows=rows, augmented=np.arange(len(truth))
-        )
+        chosen = {"rows": rows, "augmented": np.arange(len(truth))}
+        trained = fit(prepared, config, data=data, say=say, clock=clock, **chosen)
         tested = np.flatnonzero(test)
         outputs = features.over(trained.classifier.model, prepared.pixels, tested, "test photos")
         accuracies.append(float((outputs.argmax(1) == truth[tested]).mean()))

@@ -22,6 +22,7 @@ from flowers.config import (
     usual_phases,
 )
 from flowers.errors import InputError
+from flowers.profile import Clock
 from flowers.quiet import quiet
 
 RECIPE = (
@@ -145,6 +146,7 @@ def configured(
 )
 @options.others
 @click.option("--folds", default=0, metavar="K", help="Also cross-validate over K folds.")
+@click.option("--profile", is_flag=True, help="Say at the end where the time went.")
 def train(
     source: str,
     model: Path | None,
@@ -153,6 +155,7 @@ def train(
     labels: Path | None,
     cache_gb: float | None,
     others: Path | None,
+    profile: bool,
     **choices: object,
 ) -> None:
     """Photos in, a measured model out: get, check, train, judge, save."""
@@ -164,9 +167,10 @@ def train(
     # before Keras is imported, which costs seconds: what is wrong with the photos is said at once
     from flowers.data import prepared
 
-    room = None if cache_gb is None else int(cache_gb * 1e9)
-    ready = prepared.prepare(source, config, data=data, labels=labels, room=room, say=say)
-    with quiet():
+    clock, room = Clock(), None if cache_gb is None else int(cache_gb * 1e9)
+    with clock.during("reading"):
+        ready = prepared.prepare(source, config, data=data, labels=labels, room=room, say=say)
+    with quiet(), clock.during("starting"):
         from flowers import pipeline
 
     outcome = pipeline.run(
@@ -178,8 +182,11 @@ def train(
         others=others,
         say=say,
         command=" ".join(["flowers", *sys.argv[1:]]),
+        clock=clock,
     )
     click.echo(outcome.as_text())
+    if profile:
+        click.echo(f"\n{clock.profile().as_text()}")
 
 
 @click.command()

@@ -73,7 +73,8 @@ def train(
         feed: gives a phase's input: features of the frozen part, or photos.
         saved: the checkpoint's file; written after every epoch.
         say: receives one line a phase.
-        watch: sees the row of every epoch, and may end the run.
+        watch: sees the row of every epoch, with the validation's share of its seconds as
+            validation_seconds, and may end the run.
 
     Returns:
         One dict an epoch: phase, epoch, loss, accuracy, val_loss, val_accuracy, rate, seconds.
@@ -269,6 +270,9 @@ class _Keeper(keras.callbacks.Callback):
         self.bar.update()
         self.interruption.check()
 
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        self.validating = time.monotonic()
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         row = {name: float(value) for name, value in (logs or {}).items()}
         if not all(math.isfinite(value) for value in row.values()):
@@ -279,6 +283,7 @@ class _Keeper(keras.callbacks.Callback):
             )
         state = self.state
         state.epoch = epoch + 1
+        ended = time.monotonic()  # validation comes last
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         state.history.append(
             {
@@ -286,7 +291,7 @@ class _Keeper(keras.callbacks.Callback):
                 "epoch": state.epoch,
                 **row,
                 "rate": rate,
-                "seconds": round(time.monotonic() - self.started, 2),
+                "seconds": round(ended - self.started, 2),
             }
         )
         state.weights = self.model.get_weights()
@@ -302,5 +307,6 @@ class _Keeper(keras.callbacks.Callback):
         self.model.stop_training = self.ended()
         checkpoint.save(self.saved, state)
         self.bar.set_postfix(validation=f"{row['val_accuracy']:.3f}")
-        if self.watch is not None and self.watch(state.history[-1]):
+        validating = {"validation_seconds": round(ended - self.validating, 2)}
+        if self.watch is not None and self.watch(state.history[-1] | validating):
             raise AbandonedError
