@@ -22,7 +22,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help train test faults audit lint lab notebooks lock clean
+.PHONY: help train test faults audit bench peers lint lab notebooks lock clean
 
 help: ## show this list
 	@echo 'make TARGET, where TARGET is one of:'
@@ -41,6 +41,13 @@ faults: $(STAMP) ## inject faults in full numbers, hours; ARGS="--list" names th
 
 audit: $(STAMP) ## look for packages with known holes
 	@PYTHONPATH=tests $(BIN)/python -m faults.supply
+
+bench: $(STAMP) ## measure beside what else there is, hours; ARGS="--quick" in minutes, ARGS="--list" names
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+peers: $(STAMP) ## PyTorch for `make bench`, in an environment of its own (up to 5 GB)
+	$(BIN)/python -m venv benchmarks/work/peers
+	benchmarks/work/peers/bin/python -m pip -q install -r benchmarks/peers.lock
 
 lint: $(STAMP) ## look for mistakes and for unusual formatting
 	@$(BIN)/ruff check .
