@@ -144,3 +144,4 @@ RUNTIMES: dict[str, Callable[[Path], Answer]] = {
 }
 TORCH = ("PyTorch eager", "PyTorch compiled")
 BARE = (*RUNTIMES, *TORCH)
+NEEDS = OURS | {"ONNX Runtime": ".onnx", "OpenVINO": ".openvino.xml", "LiteRT": ".tflite"}

@@ -20,6 +20,7 @@ class Kept(keras.layers.Layer):
             dtype=str(rows.dtype),
             initializer="zeros",
             trainable=False,
+            autocast=False,  # or all rows would be cast in every step
             name="rows",
         )
         self.rows.assign(rows)

@@ -37,9 +37,6 @@ class Best(keras.callbacks.Callback):
             self.loss, self.weights, self.epoch = logs["val_loss"], self.tail.get_weights(), epoch
         self.model.stop_training = epoch - self.epoch >= self.patience
 
-    def on_train_end(self, logs: dict | None = None) -> None:
-        self.tail.set_weights(self.weights)
-
 
 def run(photos, labels, split, machine: Device, arguments: argparse.Namespace) -> list[Row]:
     """Trains, prints where the time went, and gives the accuracy on the test photos."""
@@ -154,6 +151,7 @@ def _fit(model, tail, inputs, truth, learning, rows, phase: Phase, whole: bool, 
     optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     compiled(model, optimizer, whole, arguments.together)
+    best = Best(tail, phase.patience)
     model.fit(
         inputs[learning],
         truth[learning],
@@ -161,9 +159,10 @@ def _fit(model, tail, inputs, truth, learning, rows, phase: Phase, whole: bool, 
         epochs=epochs,
         validation_data=(inputs[rows["validation"]], truth[rows["validation"]]),
         validation_batch_size=arguments.batch,
-        callbacks=[Best(tail, phase.patience)],
+        callbacks=[best],
         verbose=0,
     )
+    tail.set_weights(best.weights)
 
 
 def _fold(tail: keras.Model, mean: np.ndarray, deviation: np.ndarray) -> None:

@@ -55,6 +55,7 @@ def measure(photos: list[Path], arguments: argparse.Namespace) -> tuple[dict, di
         started = Worker(_command(name, photos, arguments))
         if "error" in started.first:
             absent[name] = started.first["error"]
+            started.close()
         else:
             workers[name] = started
     asked = {
@@ -167,13 +168,13 @@ def work(arguments: argparse.Namespace) -> None:
 def exported(folder: Path, arguments: argparse.Namespace) -> Path:
     """A classifier with random weights in every format, made in a process of its own."""
     command = [sys.executable, __file__, "--make", str(folder), "--size", str(arguments.size)]
-    command += ["--backbone", arguments.backbone]
+    command += ["--backbone", arguments.backbone, "--engines", *arguments.engines]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder / "flowers.keras"
 
 
 def make(folder: Path, arguments: argparse.Namespace) -> None:
-    """Builds, converts, and writes the card that lets the files be opened."""
+    """Builds, converts to what the engines need, and writes the card that lets files be opened."""
     import numpy as np
 
     from flowers import files
@@ -182,6 +183,7 @@ def make(folder: Path, arguments: argparse.Namespace) -> None:
     from flowers.ship import card as cards
 
     folder.mkdir(parents=True, exist_ok=True)
+    endings = {engines.NEEDS.get(name) for name in arguments.engines}
     built = classifier.build(len(CLASSES), size=arguments.size, backbone=arguments.backbone)
     model = bundle.save(built.model, folder / "flowers.keras")
     noise = np.random.default_rng(0).integers(0, 256, (8, arguments.size, arguments.size, 3))
@@ -190,7 +192,7 @@ def make(folder: Path, arguments: argparse.Namespace) -> None:
         known = {}
         for wanted in formats.FORMATS:
             made = folder / f"flowers{wanted.ending}"
-            if wanted is not formats.KERAS:
+            if wanted is not formats.KERAS and wanted.ending in endings:
                 converter.write(wanted, made)
                 known[made.name] = {"sha256": cards.fingerprint(made)}
     card = cards.Card(CLASSES, arguments.size, files.sha256(model), "benchmark", files=known)

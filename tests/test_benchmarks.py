@@ -1,0 +1,256 @@
+"""Every benchmark runs, on tiny data, and says what it measured; no time is looked at."""
+
+import importlib
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+TINY = ("--size", "32", "--backbone", "miniature")
+
+
+@pytest.fixture(scope="module")
+def imported():
+    """Imports a script as a module: `imported("reading")`."""
+    sys.path.insert(0, str(BENCHMARKS))
+    before = set(sys.modules)
+    yield importlib.import_module
+    sys.path.remove(str(BENCHMARKS))
+    for name in set(sys.modules) - before:
+        if (BENCHMARKS / f"{name}.py").is_file():
+            del sys.modules[name]
+
+
+@pytest.fixture
+def measured(imported, monkeypatch, tmp_path, capsys):
+    """Runs a script in this process: `measured("reading", "--rounds", 1)` gives its rows."""
+
+    def run(script: str, *options) -> list[dict]:
+        file = tmp_path / "rows.json"
+        words = [f"{script}.py", *map(str, options), "--json", str(file)]
+        monkeypatch.setattr(sys, "argv", words)
+        imported(script).main()
+        rows = json.loads(file.read_text())
+        table = capsys.readouterr().out
+        for row in rows:
+            assert f"| {row['what']} |" in table
+            for side in row["sides"].values():
+                assert side["values"] and all(math.isfinite(value) for value in side["values"])
+        return rows
+
+    return run
+
+
+def names(rows: list[dict]) -> list[tuple[str, ...]]:
+    return [(row["what"], *row["sides"]) for row in rows]
+
+
+# --- what they share -------------------------------------------------------------------------
+
+
+def test_sides_are_measured_in_turn(imported):
+    interleaved, order = imported("interleaved"), []
+    sides = {name: lambda name=name: order.append(name) or len(order) for name in "AB"}
+    found = interleaved.measure(sides, rounds=3)
+    assert "".join(order) == "ABABAB"
+    assert found == {"A": (1, 3, 5), "B": (2, 4, 6)}
+
+
+def test_a_row_compares_medians_with_its_target(imported):
+    row = imported("interleaved").Row
+    made = row("it", "s", ("ours", "theirs"), (1.0, 9.0, 2.0), (4.0, 4.0, 5.0), ("at most", 0.5))
+    assert made.ratio == 0.5 and made.met
+    assert made.as_dict()["sides"]["ours"] == {"values": [1, 9, 2], "median": 2, "spread": 4}
+    assert not row("it", "/s", ("a", "b"), (2.0,), (1.5,), ("at least", 2.0)).met
+    assert row("it", "/s", ("a", "b"), (2.0,), (1.5,)).met is None
+
+
+def test_a_worker_answers_whatever_else_it_prints(imported):
+    code = (
+        "import interleaved; print('a library speaks')\n"
+        "interleaved.serve(lambda asked: {'twice': 2 * asked['number']}, {'ready': True})"
+    )
+    environment = {"PYTHONPATH": str(BENCHMARKS)}
+    worker = imported("interleaved").Worker([sys.executable, "-c", code], environment)
+    assert worker.first == {"ready": True}
+    assert [worker.ask({"number": number})["twice"] for number in (3, 4)] == [6, 8]
+    worker.close()
+
+
+def test_results_keep_what_people_wrote_and_what_was_measured_before(
+    imported, monkeypatch, tmp_path
+):
+    bench = imported("bench")
+    page = tmp_path / "RESULTS.md"
+    page.write_text(f"# Results\n\n{bench.BEGIN}\nold\n{bench.END}\n\n## By hand\n")
+    for name in ("growth", "cold"):
+        monkeypatch.setattr(bench, "run", lambda point, arguments: entry(imported, point.name))
+        monkeypatch.setattr(sys, "argv", ["bench.py", name, "--out", str(tmp_path)])
+        bench.main()
+    text = page.read_text()
+    assert text.startswith("# Results\n") and text.endswith("\n\n## By hand\n")
+    assert "old" not in text and "| what cold does |" in text and "| what growth does |" in text
+    assert "Not measured yet: `make bench ARGS=predicting`" in text
+    kept = json.loads((tmp_path / "RESULTS.json").read_text())
+    assert list(kept["points"]) == ["cold", "growth"] and kept["machine"]["cores"]
+    assert kept["points"]["cold"]["rows"][0]["sides"]["ours"]["values"] == [1, 2]
+
+
+def entry(imported, name: str) -> dict:
+    row = imported("interleaved").Row
+    made = row(f"what {name} does", "s", ("ours", "theirs"), (1.0, 2.0), (3.0, 4.0))
+    told = {"command": "python x", "quick": False, "date": "2026-11-21", "minutes": 1}
+    told |= {"load_before": 0.1, "versions": {"keras": "3"}, "text": ""}
+    return told | {"rows": [made.as_dict()]}
+
+
+def test_every_point_names_a_script_and_only_options_it_has(imported, monkeypatch):
+    bench = imported("bench")
+    for point in bench.POINTS:
+        script = importlib.import_module(point.script.removesuffix(".py"))
+        for options in (point.real, point.quick):
+            monkeypatch.setattr(sys, "argv", [point.script, *options])
+            script._arguments()
+    assert {path.name for path in BENCHMARKS.glob("*.py")} >= {p.script for p in bench.POINTS}
+
+
+# --- the scripts -----------------------------------------------------------------------------
+
+
+def test_commands_from_nothing(imported, monkeypatch, tmp_path):
+    """Through the runner: a script in a process of its own, its rows on the page."""
+    bench = imported("bench")
+    monkeypatch.setattr(sys, "argv", ["bench.py", "cold", "--quick", "--out", str(tmp_path)])
+    bench.main()
+    found = json.loads((tmp_path / "RESULTS.json").read_text())["points"]["cold"]
+    assert names(found["rows"]) == [
+        ("flowers --help, time", "flowers --help", "import tensorflow"),
+        ("flowers --help, peak memory", "flowers --help", "import tensorflow"),
+    ]
+    assert found["quick"] and found["command"] == "python benchmarks/cold.py --rounds 1"
+    assert "no figure to quote" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_reading(measured, small_folder):
+    few = ("--photos", 9, "--large", 1, "--size", 32, "--rounds", 1)
+    rows = measured("reading", "--data", small_folder, *few)
+    assert names(rows) == [
+        ("small photos to 32 px", "here", "Pillow"),
+        ("small photos to 32 px", "here, all cores", "tf.data"),
+        ("5 Mpx photos to 32 px", "here", "Pillow"),
+        ("5 Mpx photos to 32 px", "here, all cores", "tf.data"),
+    ]
+
+
+def test_growth(imported, monkeypatch, small_folder, tmp_path):
+    growth = imported("growth")
+    options = ["--counts", "40", "--size", "32", "--work", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["growth.py", "--data", str(small_folder), *options])
+    found = growth.grow(40, growth._arguments())
+    assert set(found) == set(growth.STEPS)
+    assert all(step["seconds"] >= 0 and step["megabytes"] > 0 for step in found.values())
+    photos = list((tmp_path / "photos-40").rglob("*.jpg"))
+    assert len(photos) == 40 and sum(photo.is_symlink() for photo in photos) == 36
+    rows = growth.rows({20: found, 40: found})
+    assert len(rows) == 2 * len(growth.STEPS) + 1 and rows[0].ratio == 0.5
+    assert "| 40 |" in growth.as_text({40: found})
+
+
+def test_painted_photos_stand_in_for_real_ones(imported, monkeypatch, tmp_path):
+    sample = imported("sample")
+    monkeypatch.setattr(sample, "REAL", tmp_path / "nowhere")
+    monkeypatch.setattr(sample, "PAINTED", 5)
+    found = sample.paths(None, tmp_path, 10)
+    assert len(found) == 10 and len({path.parent.name for path in found[:5]}) == 5
+    assert sample.paths(None, tmp_path, 10) == found
+
+
+def test_predicting(imported, measured, monkeypatch, small_folder):
+    predicting = imported("predicting")
+
+    def exported(folder, arguments):  # here and not in a process of its own, which takes longer
+        predicting.make(folder, arguments)
+        return folder / "flowers.keras"
+
+    monkeypatch.setattr(predicting, "exported", exported)
+    asked = ("flowers, LiteRT", "flowers, int8", "LiteRT")
+    few = ("--photos", 4, "--asked", 2, "--rounds", 2, *TINY)
+    rows = measured("predicting", "--data", small_folder, "--engines", *asked, *few)
+    assert names(rows) == [
+        ("one photo", "flowers, LiteRT", "LiteRT"),
+        ("one photo", "flowers, int8", "flowers, LiteRT"),
+        ("a folder", "flowers, LiteRT", "LiteRT"),
+        ("a folder", "flowers, int8", "flowers, LiteRT"),
+    ]
+    assert [row["target"][0] for row in rows] == ["at most"] * 2 + ["at least"] * 2
+    assert all(len(side["values"]) == 2 for row in rows for side in row["sides"].values())
+
+
+def test_the_last_stage(measured):
+    rows = measured("last_stage", "--steps", 2, "--batch", 4, "--rounds", 1, *TINY)
+    assert [row["target"] for row in rows] == [["at least", 2], ["at least", 4]]
+
+
+def test_the_textbook(imported, monkeypatch, small_folder, tmp_path):
+    textbook = imported("textbook")
+    options = ["--photos", "36", "--epochs", "2", "--weights", "none", "--target", "0", *TINY]
+    monkeypatch.setattr(sys, "argv", ["textbook.py", *options])
+    arguments = textbook._arguments()
+    textbook.lay_out(small_folder, 36, tmp_path)
+    done = {name: [getattr(textbook, name)(arguments, tmp_path)] for name in textbook.SIDES}
+    for (run,) in done.values():
+        assert run["reached"] and 0 < run["until"] <= run["seconds"]
+        assert 0 <= run["test_accuracy"] <= 1
+    until, accuracy = textbook.rows(done, arguments)
+    assert until.target == ("at most", 0.2) and not until.note
+    assert (accuracy.ours, accuracy.theirs) == tuple(
+        (done[name][0]["test_accuracy"],) for name in textbook.SIDES
+    )
+    monkeypatch.setattr(sys, "argv", ["textbook.py", "--phases", "head", "--epochs", "5"])
+    assert textbook.rows(done, textbook._arguments())[0].target == ("at most", pytest.approx(0.25))
+
+
+@pytest.mark.parametrize("job", ["steps", "phases"])
+def test_the_gpu_script_is_a_toy_on_a_cpu(job, measured):
+    rows = measured("gpu", job, "--toy", "--rounds", 1, "--precision", "float32")
+    ours = "ours on tensorflow"
+    if job == "steps":
+        assert (ours, "Keras' fit, float32, Python data set") in [key[1:] for key in names(rows)]
+        assert (ours, "the bound by memory bandwidth") in [key[1:] for key in names(rows)]
+        assert all(row["target"] is None for row in rows)
+    else:
+        assert 0 <= rows[0]["sides"]["here"]["median"] <= 1
+
+
+def test_the_bound_counts_bytes(imported):
+    import keras
+
+    gpu = imported("gpu")
+    photo = keras.Input((8, 8, 3))
+    first = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(photo)  # 108 parameters
+    second = keras.layers.Conv2D(4, 1, use_bias=False)(first)  # 16
+    model = keras.Model(photo, keras.layers.Add()([first, second]))
+    # the first convolution's input twice, its output three times; the second's both three times;
+    # the sum twice
+    values = 2 * 192 + 3 * 256 + 3 * 256 + 3 * 256 + 2 * 256
+    assert gpu.traffic(model, batch=2) == 2 * values + 36 * 124 / 2
+
+
+def test_augmentation_on_the_device_moves_photos_and_keeps_their_range(imported):
+    import numpy as np
+
+    augment = imported("on_device").Augment
+    photos = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3)).astype(np.float32)
+    assert np.array_equal(augment(shift=2)(photos), photos)  # outside of training
+    moved = np.asarray(augment(shift=2)(photos, training=True))
+    grey, found = np.float32(128), 0
+    padded = np.pad(photos, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=grey)
+    for before, after in zip(padded, moved, strict=True):
+        crops = (before[y : y + 8, x : x + 8] for y in range(5) for x in range(5))
+        found += any(np.allclose(c, after) or np.allclose(c[:, ::-1], after) for c in crops)
+    assert found == 64
+    varied = np.asarray(augment(zoom=0.3, light=0.2, always=True)(photos))
+    assert varied.min() >= 0 and varied.max() <= 255 and not np.allclose(varied, photos)
