@@ -85,14 +85,14 @@ def test_results_keep_what_people_wrote_and_what_was_measured_before(
 ):
     bench = imported("bench")
     page = tmp_path / "RESULTS.md"
-    page.write_text(f"# Results\n\n{bench.BEGIN}\nold\n{bench.END}\n\n## By hand\n")
+    page.write_text(f"# Results\n\n{bench.BEGIN}\nyesterday\n{bench.END}\n\n## By hand\n")
     for name in ("growth", "cold"):
         monkeypatch.setattr(bench, "run", lambda point, arguments: entry(imported, point.name))
         monkeypatch.setattr(sys, "argv", ["bench.py", name, "--out", str(tmp_path)])
         bench.main()
     text = page.read_text()
     assert text.startswith("# Results\n") and text.endswith("\n\n## By hand\n")
-    assert "old" not in text and "| what cold does |" in text and "| what growth does |" in text
+    assert "yesterday" not in text and "| what cold does |" in text and "| what growth does |" in text
     assert "Not measured yet: `make bench ARGS=predicting`" in text
     kept = json.loads((tmp_path / "RESULTS.json").read_text())
     assert list(kept["points"]) == ["cold", "growth"] and kept["machine"]["cores"]
