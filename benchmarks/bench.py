@@ -32,6 +32,7 @@ PACKAGES = (
     *("onnxruntime", "openvino"),
 )
 QUICK = 300  # seconds for all points together
+SMALL = ("--size", "64", "--backbone", "miniature")
 
 
 @dataclass(frozen=True)
@@ -65,25 +66,22 @@ POINTS = (
     Point(
         "predicting", "Answers about one photo and about a folder", "predicting.py",
         ("--rounds", "5"),
-        ("--rounds", "1", "--photos", "16", "--asked", "3", "--size", "64",
-         "--backbone", "miniature"), 12,
+        ("--rounds", "1", "--photos", "16", "--asked", "3", *SMALL), 12,
     ),
     Point(
         "stage", "The last stage from kept features", "last_stage.py",
         ("--rounds", "3", "--steps", "20"),
-        ("--rounds", "1", "--steps", "3", "--batch", "8", "--size", "96"), 12,
+        ("--rounds", "1", "--steps", "3", "--batch", "8", *SMALL), 12,
     ),
     Point(
         "head", "The head against the guide's frozen `fit`", "textbook.py",
         ("--phases", "head", "--epochs", "5", "--photos", "1200", "--rounds", "2"),
-        ("--phases", "head", "--epochs", "2", "--photos", "60", "--rounds", "1", "--size", "64"),
-        18,
+        ("--phases", "head", "--epochs", "2", "--photos", "100", "--rounds", "1", *SMALL), 18,
     ),
     Point(
         "time-to-accuracy", "Time to an accuracy of 0.92", "textbook.py",
         ("--target", "0.92", "--epochs", "8", "--photos", "3670", "--rounds", "1"),
-        ("--target", "0.5", "--epochs", "1", "--photos", "60", "--rounds", "1", "--size", "64"),
-        75,
+        ("--target", "0.2", "--epochs", "2", "--photos", "100", "--rounds", "1", *SMALL), 75,
     ),
     Point(
         "gpu", "On a GPU, or at toy size without one", "gpu.py",
@@ -149,12 +147,12 @@ def options_of(point: Point, arguments: argparse.Namespace) -> list[str]:
         return options
     if point.script != "last_stage.py" and point.script != "cold.py" and arguments.data:
         options += ["--data", str(arguments.data)]
-    small = "64" in options  # a model made for the occasion
+    small = "miniature" in options  # a network for trying scripts out: it has no weights
     if arguments.model and point.name in ("predicting", "cold", "reading") and not small:
         exported = arguments.model.with_suffix(".int8.tflite")
         options += ["--model", str(arguments.model if point.name == "predicting" else exported)]
     if point.script == "textbook.py":
-        options += ["--weights", str(arguments.weights or "none")]
+        options += ["--weights", "none" if small else str(arguments.weights or "none")]
     return options
 
 

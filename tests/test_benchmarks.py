@@ -1,5 +1,6 @@
 """Every benchmark runs, on tiny data, and says what it measured; no time is looked at."""
 
+import ast
 import importlib
 import json
 import math
@@ -92,7 +93,9 @@ def test_results_keep_what_people_wrote_and_what_was_measured_before(
         bench.main()
     text = page.read_text()
     assert text.startswith("# Results\n") and text.endswith("\n\n## By hand\n")
-    assert "yesterday" not in text and "| what cold does |" in text and "| what growth does |" in text
+    assert (
+        "yesterday" not in text and "| what cold does |" in text and "| what growth does |" in text
+    )
     assert "Not measured yet: `make bench ARGS=predicting`" in text
     kept = json.loads((tmp_path / "RESULTS.json").read_text())
     assert list(kept["points"]) == ["cold", "growth"] and kept["machine"]["cores"]
@@ -223,6 +226,21 @@ def test_the_gpu_script_is_a_toy_on_a_cpu(job, measured):
         assert all(row["target"] is None for row in rows)
     else:
         assert 0 <= rows[0]["sides"]["here"]["median"] <= 1
+
+
+def test_the_gpu_script_needs_no_more_than_keras_and_numpy():
+    own = {path.stem for path in BENCHMARKS.glob("*.py")}
+    needed = set()
+    for name in ("gpu", "phases", "on_device", "interleaved"):
+        for node in ast.walk(ast.parse((BENCHMARKS / f"{name}.py").read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                needed |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                needed.add(node.module)
+    needed -= own | set(sys.stdlib_module_names) | {"importlib.util", "collections.abc"}
+    ours = {name for name in needed if name.startswith("flowers.")}
+    assert ours == {"flowers.config", "flowers.model", "flowers.train", "flowers.train.device"}
+    assert needed - ours == {"keras", "numpy", "torch"}  # the last where it is there
 
 
 def test_the_bound_counts_bytes(imported):
