@@ -185,7 +185,8 @@ def stock(photos, labels, arguments: argparse.Namespace):
         int(labels.max()) + 1, size=photos.shape[1], backbone=arguments.backbone
     )
     model, dataset = built.tail("all"), Photos(photos, labels, arguments.batch)
-    model.compile(keras.optimizers.AdamW(RATE), "sparse_categorical_crossentropy", ["accuracy"])
+    loss = "sparse_categorical_crossentropy"
+    model.compile(keras.optimizers.AdamW(RATE), loss, metrics=["accuracy"])
 
     def side() -> float:
         started = time.perf_counter()

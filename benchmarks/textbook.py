@@ -172,6 +172,7 @@ def textbook(arguments: argparse.Namespace, work: Path) -> dict:
             train,
             validation_data=validation,
             epochs=arguments.epochs,
+            shuffle=False,  # the set shuffles itself; Keras warns of the default, which it ignores
             verbose=2,
             callbacks=[watching],
         )
