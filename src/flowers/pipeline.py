@@ -160,14 +160,9 @@ def fit(
             prepared, config, train, augmented=augmented, data=data, say=say
         )
     built, config = inputs.classifier, inputs.config
-    saved = (
-        data
-        / "cache"
-        / checkpoint.name(
-            f"{config} {catalogue.key()} {catalogue.labels} {classifiers.fingerprint(built.model)}",
-            *(catalogue.label_ids, train, validation),
-        )
-    )
+    key = f"{config} {catalogue.key()} {catalogue.labels} {classifiers.fingerprint(built.model)}"
+    name = checkpoint.name(key, catalogue.label_ids, train, validation)
+    saved = data / "cache" / name
     samples = Samples(catalogue.label_ids, train, validation, len(catalogue.labels))
     try:
         with files.locked(saved, files.LONGEST, say), clock.during("checkpoints"):
