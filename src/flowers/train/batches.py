@@ -36,7 +36,10 @@ class Batches(keras.utils.PyDataset):
         seed: int | None,
         epoch: int = 0,
     ):
-        super().__init__(workers=1, max_queue_size=4)
+        # Two threads, since Keras reads ahead by itself only for more than one. For one it leaves
+        # that to tf.data, whose tuner keeps an ended epoch waiting until its own next turn, up to
+        # a minute later.
+        super().__init__(workers=2, max_queue_size=4)
         self.read, self.photos, self.views = read, photos, views
         self.labels, self.class_weights = labels, class_weights
         self.batch, self.seed, self.epoch = batch, seed, epoch
