@@ -91,8 +91,8 @@ def _epoch(model, read, labels, arguments: argparse.Namespace):
     import numpy as np
 
     from flowers.config import LAST_STAGE
-    from flowers.train import training
     from flowers.train.batches import Batches
+    from flowers.train.optimizer import optimizer
 
     batches = Batches(
         lambda photos, views, epoch: read(photos),
@@ -104,7 +104,7 @@ def _epoch(model, read, labels, arguments: argparse.Namespace):
         seed=0,
     )
     model.compile(
-        optimizer=training.optimizer(LAST_STAGE, 100 * arguments.steps, 1e-4),
+        optimizer=optimizer(LAST_STAGE, 100 * arguments.steps, 1e-4),
         loss=keras.losses.CategoricalCrossentropy(),
     )
 

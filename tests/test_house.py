@@ -28,6 +28,7 @@ FLOORS = (
     ("judge",),
     ("ship",),
     ("results", "web", "scoring"),
+    ("verdict",),
     ("pipeline",),
     ("evaluation", "auditing", "answers", "lesson", "tuning"),
     ("cli",),

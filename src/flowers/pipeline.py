@@ -3,54 +3,31 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
-from flowers import files, results
+from flowers import files, verdict
 from flowers.config import DEFAULT, MODEL_SPACE, Config
 from flowers.data import catalogue as catalogues
 from flowers.data.prepared import Photos, prepare
 from flowers.errors import InputError, WorldError
-from flowers.judge import calibration, refusal, seen
-from flowers.judge import trust as trusts
-from flowers.judge.assessment import examine
+from flowers.judge import refusal, seen
 from flowers.judge.folds import Folds, summarise
-from flowers.judge.trust import Trust
 from flowers.model import classifier as classifiers
 from flowers.model import weights as weight_files
-from flowers.model.classifier import Classifier
 from flowers.model.weights import Weights
 from flowers.profile import Clock
 from flowers.results import Outcome
-from flowers.ship import bundle, neighbours
-from flowers.ship import card as cards
-from flowers.ship.card import Card
 from flowers.train import checkpoint, device, features, recipe, training
 from flowers.train.inputs import Inputs
+from flowers.train.trained import Trained
 from flowers.train.training import AbandonedError, DivergenceError, Samples, Watch
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """A trained classifier in float32, how it came about, and one row an epoch.
-
-    inputs: what it was fed with; checkpoint: the file that a call with the same photos and
-    settings goes on from; of no more use once the result is saved.
-    """
-
-    classifier: Classifier
-    config: Config
-    weights: Weights
-    history: pd.DataFrame
-    inputs: Inputs
-    checkpoint: Path
 
 
 def run(
@@ -113,12 +90,12 @@ def _run(
     trained = fit(prepared, config, data=data, say=say, augmented=everywhere, clock=clock)
     learned = prepared.catalogue.rows("train")
     levels = seen.learned(trained.inputs, trained.classifier, prepared.pixels, learned)
-    trusted = trust(prepared, trained, levels, say=say)
+    trusted = verdict.trust(prepared, trained, levels, say=say)
     shown = {"model": model, "command": command, "others": strangers}
-    outcome = judge(prepared, trained, trusted, levels, **shown)
+    outcome = verdict.judge(prepared, trained, trusted, levels, **shown)
     if folds:
         measured = cross_validate(prepared, config, folds, data=data, say=say, clock=clock)
-        outcome = judge(prepared, trained, trusted, levels, folds=measured, **shown)
+        outcome = verdict.judge(prepared, trained, trusted, levels, folds=measured, **shown)
     trained.checkpoint.unlink(missing_ok=True)
     return outcome
 
@@ -256,80 +233,3 @@ def cross_validate(
         keras.utils.clear_session()  # Keras keeps every fold's graphs: 0.3 GB each
         gc.collect()
     return summarise(accuracies)
-
-
-def trust(
-    prepared: Photos, trained: Trained, levels: Mapping[str, np.ndarray], *, say: Say = print
-) -> Trust:
-    """Fits on the validation photos how far answers can be trusted, and calibrates the model.
-
-    The temperature is folded into the classifier, in place.
-
-    Args:
-        prepared: the photos.
-        trained: the classifier.
-        levels: of the training photos (`judge.seen.learned`).
-        say: receives a line about what could not be fitted.
-    """
-    catalogue, classifier = prepared.catalogue, trained.classifier
-    rows, truth = catalogue.rows("validation"), catalogue.label_ids
-    validation = seen.look(classifier, prepared.pixels, rows, "validation photos")
-    learned = truth[catalogue.rows("train")]
-    fitted = trusts.fit(validation, truth[rows], levels, learned, catalogue.labels, say)
-    calibration.fold(classifier.model, fitted.temperature)
-    return fitted
-
-
-def judge(
-    prepared: Photos,
-    trained: Trained,
-    trusted: Trust,
-    levels: Mapping[str, np.ndarray],
-    *,
-    model: Path,
-    command: str = "",
-    others: np.ndarray | None = None,
-    folds: Folds | None = None,
-) -> Outcome:
-    """Measures the trained model on the test photos and saves it with its card and report.
-
-    The model is saved first, and the saved file is what is measured. It takes its place together
-    with its card, when that is known.
-    """
-    catalogue = prepared.catalogue
-    learned = results.neighbours(catalogue, levels)
-    exam = results.exam(
-        catalogue, prepared.pixels, catalogue.rows("test"), catalogue.labels, others, learned
-    )
-    settings = results.settings(
-        prepared.source, catalogue, trained.config, trained.weights, command
-    )
-    if folds:
-        low, high = folds.interval.low, folds.interval.high
-        settings[f"{len(folds.accuracies)}-fold mean"] = (
-            f"{folds.mean:.3f} (95 % interval {low:.3f} to {high:.3f})"
-        )
-    with files.beside(model) as made:
-        bundle.save(trained.classifier.model, made, trusted.novelty)
-        classifier = Classifier(bundle.read(made), trained.classifier.backbone)
-        measured = examine(classifier, trusted, exam)
-        card = Card(
-            labels=catalogue.labels,
-            size=trained.config.size,
-            sha256=files.sha256(made),
-            catalogue=catalogue.key(),
-            settings=settings,
-            metrics=measured.as_dict(),
-            temperature=trusted.temperature,
-            sets=trusted.sets,
-            threshold=trusted.novelty.threshold if trusted.novelty else None,
-        )
-        with cards.replacing(model, card):
-            files.publish(made, model)
-    folder = model.with_suffix("")
-    results.write(folder, measured, exam, settings, trained.history, card)
-    files.write_text(folder / "history.csv", trained.history.to_csv(index=False))
-    catalogue.save(folder / "catalogue.csv")
-    if learned:
-        neighbours.save(folder, card.sha256, *learned)
-    return Outcome(model, folder, measured, folds)

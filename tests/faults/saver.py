@@ -148,7 +148,7 @@ class Model(Kind):
         from flowers.ship import card as cards
 
         path = self.folder / "flowers.keras"
-        with files.beside(path) as made:  # as pipeline.judge does
+        with files.beside(path) as made:  # as verdict.judge does
             bundle.save(self.models[edition], made)
             card = replace(CARD, sha256=files.sha256(made), catalogue=str(edition))
             with cards.replacing(path, card):

@@ -4,7 +4,7 @@ import pytest
 
 from flowers.config import Config, Phase, phases, usual, usual_phases
 from flowers.errors import InputError
-from flowers.train import device, recipe, training
+from flowers.train import device, optimizer, recipe
 from flowers.train.device import Device
 
 CPU, GPU = Device("CPU", False, "float32"), Device("GPU", True, "mixed_bfloat16")
@@ -65,7 +65,7 @@ def test_the_papers_schedule_is_the_papers():
     (paper,) = phases("paper")
     steps = -(-45_000 // paper.batch) * paper.epochs
     assert steps == pytest.approx(64_000, rel=0.002)
-    rate = training.schedule(paper, steps)
+    rate = optimizer.schedule(paper, steps)
     rates = [float(rate(step)) for step in (0, 31_900, 32_200, 47_900, 48_200, steps - 1)]
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 

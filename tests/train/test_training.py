@@ -14,7 +14,7 @@ import pytest
 from flowers.config import Config, Phase
 from flowers.errors import InputError
 from flowers.model import classifier as classifiers
-from flowers.train import checkpoint, training
+from flowers.train import checkpoint, optimizer, training
 from flowers.train.inputs import Inputs
 from flowers.train.training import Samples
 
@@ -212,14 +212,14 @@ def test_decay_beside_momentum_is_the_papers_term_in_the_loss():
     for ours in (True, False):
         kernel = keras.Variable(np.full(3, 2.0, np.float32), name="kernel")
         if ours:
-            optimizer = training.optimizer(phase, 150, 0.02)
+            chosen = optimizer.optimizer(phase, 150, 0.02)
         else:
-            rate = training.schedule(phase, 150)
-            optimizer = keras.optimizers.SGD(rate, momentum=training.MOMENTUM)
-        optimizer.build([kernel])
+            rate = optimizer.schedule(phase, 150)
+            chosen = keras.optimizers.SGD(rate, momentum=optimizer.MOMENTUM)
+        chosen.build([kernel])
         for _ in range(150):
             gradient = 0 * kernel if ours else 0.02 * kernel
-            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
+            chosen.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
         ends.append(keras.ops.convert_to_numpy(kernel))
     assert 0.5 < ends[0][0] < 1.5, "from 2"
     np.testing.assert_allclose(*ends, rtol=0.1)
