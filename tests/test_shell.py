@@ -41,7 +41,7 @@ def test_environment_yml_asks_for_what_pyproject_asks_for():
     *plain, pip = environment["dependencies"]
     *listed, project = pip["pip"]
     wanted = [*PROJECT["dependencies"]]
-    for extra in ("train", "notebooks", "serve", "export", "tune", "score", "ray", "dev"):
+    for extra in ("train", "notebooks", "serve", "export", "tune", "jax", "score", "ray", "dev"):
         wanted += EXTRAS[extra]
     assert requirements(listed) == requirements(wanted)
     assert plain == [f"python {PROJECT['requires-python']}", "pip"]
