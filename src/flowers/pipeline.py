@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,8 +23,9 @@ from flowers.model import weights as weight_files
 from flowers.model.weights import Weights
 from flowers.profile import Clock
 from flowers.results import Outcome
-from flowers.train import checkpoint, device, features, recipe, training
+from flowers.train import checkpoint, device, features, hosts, recipe, training
 from flowers.train.inputs import Inputs
+from flowers.train.replicas import ONE, Replicas
 from flowers.train.trained import Trained
 from flowers.train.training import AbandonedError, DivergenceError, Samples, Watch
 
@@ -39,10 +41,11 @@ def run(
     folds: int = 0,
     labels: Path | None = None,
     others: Path | None = None,
+    replicas: Replicas = ONE,
     say: Say = print,
     command: str = "",
     clock: Clock | None = None,
-) -> Outcome:
+) -> Outcome | None:
     """Photos in, a measured model out: get, check, train, judge, save.
 
     Args:
@@ -53,9 +56,13 @@ def run(
         folds: how many parts to cross-validate over besides, 0 for none.
         labels: a labels.csv as `flowers audit` writes it, with a person's decisions.
         others: a folder of photos that show none of the classes: measures how many are refused.
+        replicas: the devices that learn together (`train.device.several`).
         say: receives a line for every step.
         command: shown in the report as the way to repeat it.
         clock: learns where the time goes.
+
+    Returns:
+        What was measured; None in a process that only helped to train.
 
     Raises:
         InputError: the photos or the settings cannot be used.
@@ -66,35 +73,39 @@ def run(
     if isinstance(source, str):
         with clock.during("reading"):
             prepared = prepare(source, config, data=data, labels=labels, say=say)
-    with files.locked(model, files.LONGEST, say), clock.during("evaluation"):
+    how = {"data": data, "replicas": replicas, "say": say, "clock": clock}
+    with replicas.locked(model, say), clock.during("evaluation"):
         # one at a time: two runs would mix their files
-        return _run(prepared, config, data, model, folds, others, say, command, clock)
+        return _run(prepared, config, model, folds, others, command, how)
 
 
 def _run(
     prepared: Photos,
     config: Config,
-    data: Path,
     model: Path,
     folds: int,
     others: Path | None,
-    say: Say,
     command: str,
-    clock: Clock,
-) -> Outcome:
+    how: Mapping[str, Any],
+) -> Outcome | None:
+    """`how`: data, replicas, say and clock, as `fit` and `cross_validate` take them."""
+    replicas, say = how["replicas"], how["say"]
     strangers = None
     if others:
         known = prepared.catalogue.table["sha256"], prepared.catalogue.labels
         strangers = refusal.read_strangers(others, config.size, *known, say)
     everywhere = np.arange(len(prepared.pixels)) if folds else None  # one cache for all folds
-    trained = fit(prepared, config, data=data, say=say, augmented=everywhere, clock=clock)
+    trained = fit(prepared, config, augmented=everywhere, **how)
+    hosts.part(replicas.processes, say)
+    if not replicas.writes:
+        return None  # this process only helped to train
     learned = prepared.catalogue.rows("train")
     levels = seen.learned(trained.inputs, trained.classifier, prepared.pixels, learned)
     trusted = verdict.trust(prepared, trained, levels, say=say)
     shown = {"model": model, "command": command, "others": strangers}
     outcome = verdict.judge(prepared, trained, trusted, levels, **shown)
     if folds:
-        measured = cross_validate(prepared, config, folds, data=data, say=say, clock=clock)
+        measured = cross_validate(prepared, config, folds, **how)
         outcome = verdict.judge(prepared, trained, trusted, levels, folds=measured, **shown)
     trained.checkpoint.unlink(missing_ok=True)
     return outcome
@@ -110,6 +121,7 @@ def fit(
     augmented: np.ndarray | None = None,
     watch: Watch | None = None,
     clock: Clock | None = None,
+    replicas: Replicas = ONE,
 ) -> Trained:
     """Trains a classifier in phases, resuming where an interrupted call with the same photos and
     settings stood.
@@ -125,6 +137,7 @@ def fit(
         watch: sees the row of every epoch and may end the run; what it ended, or what diverged
             under its eyes, is not resumed.
         clock: learns where the time goes.
+        replicas: the devices that learn together.
 
     Raises:
         InputError, WorldError, AbandonedError: see `train.training.train`.
@@ -134,17 +147,34 @@ def fit(
     clock = clock or Clock()
     with clock.during("starting"):
         inputs, weights = open_network(
-            prepared, config, train, augmented=augmented, data=data, say=say
+            prepared, config, train, augmented=augmented, data=data, replicas=replicas, say=say
         )
     built, config = inputs.classifier, inputs.config
     key = f"{config} {catalogue.key()} {catalogue.labels} {classifiers.fingerprint(built.model)}"
     name = checkpoint.name(key, catalogue.label_ids, train, validation)
     saved = data / "cache" / name
     samples = Samples(catalogue.label_ids, train, validation, len(catalogue.labels))
+    with replicas.locked(saved, say), clock.during("checkpoints"):
+        history = _train(inputs, samples, saved, say, watch, clock)
+    final = classifiers.configured(len(catalogue.labels), config, None, "float32")
+    final.model.set_weights(built.model.get_weights())
+    return Trained(final, config, weights, pd.DataFrame(history), inputs, saved)
+
+
+def _train(
+    inputs: Inputs,
+    samples: Samples,
+    saved: Path,
+    say: Say,
+    watch: Watch | None,
+    clock: Clock,
+) -> list[dict]:
+    """All phases, with what may end them early; a run that `watch` ended is not resumed."""
+    built, config, replicas = inputs.classifier, inputs.config, inputs.replicas
+    feed, told = clock.timed("features", inputs.feed), clock.watching(watch)
     try:
-        with files.locked(saved, files.LONGEST, say), clock.during("checkpoints"):
-            feed, told = clock.timed("features", inputs.feed), clock.watching(watch)
-            history = training.train(built, samples, config, feed, saved, say, told)
+        with hosts.together(replicas.processes):
+            return training.train(built, samples, config, feed, saved, say, told, replicas)
     except (AbandonedError, DivergenceError):
         if watch is not None:
             saved.unlink(missing_ok=True)
@@ -155,9 +185,6 @@ def fit(
             "an interruption",
             "The last finished epoch is kept: the same command goes on from there.",
         ) from None
-    final = classifiers.configured(len(catalogue.labels), config, None, "float32")
-    final.model.set_weights(built.model.get_weights())
-    return Trained(final, config, weights, pd.DataFrame(history), inputs, saved)
 
 
 def open_network(
@@ -168,6 +195,7 @@ def open_network(
     augmented: np.ndarray | None = None,
     data: Path = Path("data"),
     say: Say = print,
+    replicas: Replicas = ONE,
 ) -> tuple[Inputs, Weights]:
     """A classifier with its starting weights, and what it can be fed with.
 
@@ -178,6 +206,7 @@ def open_network(
         augmented: see `fit`.
         data: folder for caches.
         say: receives a line about the network.
+        replicas: devices that compute features, each its part.
 
     Raises:
         InputError: the weights do not fit.
@@ -197,6 +226,7 @@ def open_network(
         folder=data / "cache",
         say=say,
         room=prepared.room,
+        replicas=replicas,
     )
     return inputs, weights
 
@@ -209,6 +239,7 @@ def cross_validate(
     data: Path = Path("data"),
     say: Say = print,
     clock: Clock | None = None,
+    replicas: Replicas = ONE,
 ) -> Folds:
     """Trains k times; each time another k-th of the photos is the test set.
 
@@ -224,7 +255,9 @@ def cross_validate(
         test, validation = halves // 2 == fold, halves == (2 * fold + 2) % (2 * k)
         rows = np.flatnonzero(~test & ~validation), np.flatnonzero(validation)
         chosen = {"rows": rows, "augmented": np.arange(len(truth))}
-        trained = fit(prepared, config, data=data, say=say, clock=clock, **chosen)
+        trained = fit(
+            prepared, config, **chosen, data=data, replicas=replicas, say=say, clock=clock
+        )
         tested = np.flatnonzero(test)
         outputs = features.over(trained.classifier.model, prepared.pixels, tested, "test photos")
         accuracies.append(float((outputs.argmax(1) == truth[tested]).mean()))

@@ -52,7 +52,7 @@ def _leave(code: int) -> NoReturn:
     An error in the middle of training leaves an iterator behind whose destructor, run while Python
     shuts down, can wait for a thread that waits for Python: the process would never end.
     """
-    if "tensorflow" not in sys.modules:
+    if not {"tensorflow", "jax"} & sys.modules.keys():
         sys.exit(code)
     logging.shutdown()
     sys.stdout.flush()
@@ -75,6 +75,7 @@ def _explained(error: BaseException) -> tuple[str, int]:
         case ImportError():
             needed = "every package that this command needs"
             extra = next((name for name in ("serve", "tune") if name in sys.argv), "train,export")
+            extra = "jax" if error.name == "jax" else extra  # what KERAS_BACKEND asks for
             remedy = f"Install them: pip install 'flowers[{extra}]'."
             return str(InputError(needed, str(error), remedy)), 2
         case MemoryError():

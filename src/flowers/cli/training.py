@@ -24,6 +24,7 @@ from flowers.config import (
 from flowers.errors import InputError
 from flowers.profile import Clock
 from flowers.quiet import quiet
+from flowers.train import hosts
 
 RECIPE = (
     options.source,
@@ -96,9 +97,59 @@ cache_gb = click.option(
 )
 
 
+def _number(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    """How many devices --devices means, None for all."""
+    if value == "all":
+        return None
+    if value.isdecimal() and int(value) > 0:
+        return int(value)
+    raise InputError("devices as a number or all", repr(value), "Correct --devices.")
+
+
+DEVICES = (
+    click.option(
+        "--devices",
+        default="1",
+        callback=_number,
+        show_default=True,
+        metavar="all|N",
+        help="How many GPUs of this machine learn, each a part of every batch; without a GPU, how "
+        "many CPU devices the backend shows.",
+    ),
+    click.option(
+        "--coordinator",
+        envvar="KERAS_DISTRIBUTION_JOB_ADDRESSES",
+        show_envvar=True,
+        metavar="HOST:PORT",
+        help="Train across hosts (JAX backend): where process 0 runs. See docs/scale.md.",
+    ),
+    click.option(
+        "--processes",
+        envvar="KERAS_DISTRIBUTION_NUM_PROCESSES",
+        show_envvar=True,
+        type=int,
+        help="How many processes take part, usually one a host.",
+    ),
+    click.option(
+        "--process",
+        envvar="KERAS_DISTRIBUTION_PROCESS_ID",
+        show_envvar=True,
+        type=int,
+        help="Which of them this one is, from 0; process 0 judges and writes.",
+    ),
+)
+
+
 def recipe(command: Callable) -> Callable:
     """Gives a command the options that decide what is trained on, and how."""
     for option in reversed(RECIPE):
+        command = option(command)
+    return command
+
+
+def several(command: Callable) -> Callable:
+    """Gives a command the options that decide which devices learn together."""
+    for option in reversed(DEVICES):
         command = option(command)
     return command
 
@@ -144,6 +195,7 @@ def configured(
     type=click.Path(path_type=Path),
     help="The model file to write.  [default: models/flowers.keras, or signs.keras and so on]",
 )
+@several
 @options.others
 @click.option("--folds", default=0, metavar="K", help="Also cross-validate over K folds.")
 @click.option("--profile", is_flag=True, help="Say at the end where the time went.")
@@ -155,6 +207,10 @@ def train(
     labels: Path | None,
     cache_gb: float | None,
     others: Path | None,
+    devices: int | None,
+    coordinator: str | None,
+    processes: int | None,
+    process: int | None,
     profile: bool,
     **choices: object,
 ) -> None:
@@ -162,6 +218,9 @@ def train(
     model = model or Path("models") / f"{set_name(source)}.keras"
     if model.suffix != ".keras":
         raise InputError("a model file ending in .keras", str(model), "Correct --out.")
+    group = hosts.hosts(coordinator, processes, process)
+    if group is not None and folds:
+        raise InputError("cross-validation on one host", "several", "Leave out --folds.")
     config = configured(source, names=choices.pop("phases"), **choices)
     files.require_space(model.parent, MODEL_SPACE, "the model and its report")
     # before Keras is imported, which costs seconds: what is wrong with the photos is said at once
@@ -170,9 +229,11 @@ def train(
     clock, room = Clock(), None if cache_gb is None else int(cache_gb * 1e9)
     with clock.during("reading"):
         ready = prepared.prepare(source, config, data=data, labels=labels, room=room, say=say)
-    with quiet(), clock.during("starting"):
-        from flowers import pipeline
-
+    with clock.during("starting"):
+        with quiet():
+            from flowers import pipeline
+            from flowers.train import device
+        replicas = device.several(devices, group, data, say)
     outcome = pipeline.run(
         ready,
         config,
@@ -180,11 +241,13 @@ def train(
         model=model,
         folds=folds,
         others=others,
+        replicas=replicas,
         say=say,
         command=" ".join(["flowers", *sys.argv[1:]]),
         clock=clock,
     )
-    click.echo(outcome.as_text())
+    if outcome is not None:
+        click.echo(outcome.as_text())
     if profile:
         click.echo(f"\n{clock.profile().as_text()}")
 

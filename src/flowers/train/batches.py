@@ -7,6 +7,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from flowers.train.replicas import ONE, Replicas
+
 # photo numbers int [B], views int [B], epoch -> network input [B, ...]
 ReadViews = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
@@ -23,6 +25,9 @@ class Batches(keras.utils.PyDataset):
         batch: samples a step.
         seed: of the shuffling; None keeps the order (validation).
         epoch: the one to begin with.
+        replicas: devices that share a batch. They share evenly, so a batch that they cannot is
+            repeated; the repetitions have no label and weigh nothing, the first rows as much as
+            all of them. A process reads its own rows only.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class Batches(keras.utils.PyDataset):
         batch: int,
         seed: int | None,
         epoch: int = 0,
+        replicas: Replicas = ONE,
     ):
         # Two threads, since Keras reads ahead by itself only for more than one. For one it leaves
         # that to tf.data, whose tuner keeps an ended epoch waiting until its own next turn, up to
@@ -43,6 +49,7 @@ class Batches(keras.utils.PyDataset):
         self.read, self.photos, self.views = read, photos, views
         self.labels, self.class_weights = labels, class_weights
         self.batch, self.seed, self.epoch = batch, seed, epoch
+        self.replicas = replicas
         self._shuffle()
 
     def __len__(self) -> int:
@@ -50,10 +57,14 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         chosen = self._order[number * self.batch : (number + 1) * self.batch]
+        copies = self.replicas.copies(len(chosen))
+        once = np.arange(copies * len(chosen)) < len(chosen)
+        mine = self.replicas.part(len(once))
+        chosen, once = np.tile(chosen, copies)[mine], once[mine]
         photos = self.photos[chosen]
         labels = self.labels[photos]
-        one_hot = np.eye(len(self.class_weights), dtype=np.float32)[labels]
-        weights = self.class_weights[labels].astype(np.float32)
+        one_hot = np.eye(len(self.class_weights), dtype=np.float32)[labels] * once[:, None]
+        weights = (self.class_weights[labels] * (copies * once)).astype(np.float32)
         return self.read(photos, self.views[chosen], self.epoch), one_hot, weights
 
     def on_epoch_end(self) -> None:

@@ -6,6 +6,7 @@ What the disk is not to hold is computed again whenever it is read, to the same 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,9 +19,12 @@ import numpy as np
 from flowers import files
 from flowers.errors import WorldError
 from flowers.progress import progress
+from flowers.train import hosts
+from flowers.train.replicas import ONE, Replicas
 
 SHARD = 128  # photos a file: 51 MB of conv4 output; a kill loses the work of one file
 BATCH = 32  # photos a forward pass
+_AGAIN = threading.RLock()  # batches are read by two threads, which JAX does not let share a model
 LARGEST = float(np.finfo(np.float16).max)
 
 Read = Callable[[np.ndarray], np.ndarray]  # photo numbers int [B] -> network input [B, ...]
@@ -101,6 +105,7 @@ def compute(
     key: str,
     what: str,
     room: int | None = None,
+    replicas: Replicas = ONE,
 ) -> Features:
     """Runs `trunk` over `photos` once; what is already in `folder` is kept.
 
@@ -116,6 +121,7 @@ def compute(
         what: shown beside the progress bar.
         room: bytes that may be kept; the rest is computed whenever it is read, so `trunk` must
             not learn afterwards.
+        replicas: devices that compute, each files of its own; all see `folder`.
 
     Raises:
         WorldError: the disk is full or cannot be written.
@@ -130,20 +136,43 @@ def compute(
 
     def again(absent: np.ndarray) -> np.ndarray:
         parts = range(0, len(absent), BATCH)
-        return np.concatenate([_rows(trunk, read(absent[n : n + BATCH])) for n in parts])
+        with _AGAIN:
+            return np.concatenate([_rows(trunk, read(absent[n : n + BATCH])) for n in parts])
 
     found = Features(place, photos, shape, kept, again, sum(n for (n,) in beside))
     missing = [s for s in range(-(-kept // SHARD)) if not _shard(place, s).is_file()]
     if not missing:
         return found
-    with files.locked(place, files.LONGEST):
+    with replicas.locked(place, lambda line: None):
         with files.world(place):
             place.mkdir(parents=True, exist_ok=True)
-        missing = [s for s in missing if not _shard(place, s).is_file()]
+        # of several processes each computes the files whose numbers fall to it
+        mine = [s for s in missing if s % replicas.processes == replicas.process]
+        missing = [s for s in mine if not _shard(place, s).is_file()]
         files.require_space(place, len(missing) * SHARD * found._row_bytes, "features")
         with progress(None, what, total=sum(_size(photos, shard) for shard in missing)) as bar:
-            _fill(trunk, read, photos, missing, place, bar.update)
+            _fill_together(replicas.names, trunk, read, photos, missing, place, bar.update)
+    if replicas.processes > 1:
+        hosts.wait_for([_shard(place, s) for s in range(-(-kept // SHARD))])
     return found
+
+
+def _fill_together(names: tuple[str, ...], trunk, read, photos, shards, place, done) -> None:
+    """Computes and writes some shards, on one device or by turns on several."""
+    if len(names) == 1:
+        _fill(trunk, read, photos, shards, place, done)
+        return
+
+    def fill(device: str, share: list[int]) -> None:
+        with keras.device(device):  # a copy, whose weights lie on the device
+            copy = keras.models.clone_model(trunk)
+            copy.set_weights(weights)
+            _fill(copy, read, photos, share, place, done)
+
+    weights = trunk.get_weights()
+    with ThreadPoolExecutor(len(names)) as pool:
+        shares = [shards[number :: len(names)] for number in range(len(names))]
+        list(pool.map(fill, names, shares))
 
 
 def _fill(

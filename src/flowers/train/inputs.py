@@ -20,6 +20,7 @@ from flowers.train import features
 from flowers.train.batches import ReadViews
 from flowers.train.features import Features
 from flowers.train.moments import moments
+from flowers.train.replicas import ONE, Replicas
 
 HELD = 1_000_000_000  # bytes of pooled features that are held in memory; beyond, they are read
 
@@ -63,6 +64,7 @@ class Inputs:
     folder: of the feature cache.
     say: receives a line about what was computed.
     room: bytes that features may take on disk, None for any number; beyond it they stream.
+    replicas: devices that compute features, each its part.
     """
 
     classifier: Classifier
@@ -74,6 +76,7 @@ class Inputs:
     folder: Path
     say: Callable[[str], None]
     room: int | None = None
+    replicas: Replicas = ONE
 
     def feed(self, phase: Phase) -> Feed:
         """The input of a phase; computes and keeps the features it needs."""
@@ -132,6 +135,7 @@ class Inputs:
                 f"stage {self._key(trunk)} {self._view_key(view)}",
                 f"features, view {view + 1} of {self.config.views}",
                 room,
+                self.replicas,
             )
             for (view, numbers), room in zip(
                 enumerate(self._views()), self._rooms("stage"), strict=True
@@ -239,6 +243,7 @@ class Inputs:
                 f"pooled {key} {self._view_key(view)}",
                 f"pooled features, view {view + 1} of {self.config.views}",
                 room,
+                self.replicas,
             )
             for view, (numbers, room, (model, read)) in enumerate(
                 zip(self._views(), self._rooms("head"), source, strict=True)

@@ -15,12 +15,13 @@ from flowers.config import THAW, Config, Phase
 from flowers.errors import InputError
 from flowers.model.classifier import Classifier
 from flowers.progress import progress
-from flowers.train import checkpoint, memory
+from flowers.train import checkpoint, hosts, memory
 from flowers.train.batches import Batches, ReadViews
 from flowers.train.checkpoint import State
 from flowers.train.inputs import Feed
 from flowers.train.interruption import Interruption
 from flowers.train.optimizer import optimizer
+from flowers.train.replicas import ONE, Accuracy, EpochLoss, Replicas
 
 Watch = Callable[[dict], bool]  # sees each epoch's row; True abandons the run
 
@@ -62,6 +63,7 @@ def train(
     saved: Path,
     say: Callable[[str], None],
     watch: Watch | None = None,
+    replicas: Replicas = ONE,
 ) -> list[dict]:
     """Runs the phases of `config` on `classifier`, in place, from where `saved` stands.
 
@@ -74,15 +76,16 @@ def train(
         say: receives one line a phase.
         watch: sees the row of every epoch, with the validation's share of its seconds as
             validation_seconds, and may end the run.
+        replicas: the devices that learn together.
 
     Returns:
         One dict an epoch: phase, epoch, loss, accuracy, val_loss, val_accuracy, rate, seconds.
 
     Raises:
-        InputError: the phases narrow.
+        InputError: the phases narrow, or the devices cannot share a batch.
         DivergenceError: the loss became infinite (the rate is too high).
         AbandonedError: `watch` ended the run.
-        WorldError: the checkpoint cannot be written.
+        WorldError: the checkpoint cannot be written, or the processes differ.
     """
     order = [THAW.index(phase.thaw) for phase in config.phases]
     if order != sorted(order):
@@ -92,17 +95,20 @@ def train(
             "Put them in that order.",
         )
     state = checkpoint.load(saved) or State()
+    _require_even(config.phases, replicas)
+    where = f"{saved.name} {state.phase} {state.epoch} {state.done}"
+    hosts.agree(replicas.processes, where, "Start all of them with the same options and packages.")
     if state.epoch:
         name = config.phases[state.phase].name
         say(f"resuming: phase {name!r} after epoch {state.epoch}")
     for number in range(state.phase, len(config.phases)):
         if number > state.phase:
             state = State(phase=number, history=state.history)
-        _run(classifier, number, samples, config, feed, state, saved, say, watch)
+        _run(classifier, number, samples, config, feed, state, saved, say, watch, replicas)
     return state.history
 
 
-def _run(classifier, number, samples, config, feed, state, saved, say, watch) -> None:
+def _run(classifier, number, samples, config, feed, state, saved, say, watch, replicas) -> None:
     """One phase: `state` goes in as it was saved and comes out ended."""
     phase: Phase = config.phases[number]
     tail = classifier.tail(phase.thaw)
@@ -114,11 +120,11 @@ def _run(classifier, number, samples, config, feed, state, saved, say, watch) ->
     begin = tail.get_weights()
     while True:
         try:
-            _learn(tail, phase, number, samples, config, source, state, saved, watch)
+            _learn(tail, phase, number, samples, config, source, state, saved, watch, replicas)
             break
         except Exception as error:
-            if not memory.exhausted(error):
-                raise
+            if replicas.processes > 1 or not memory.exhausted(error):
+                raise  # the others would go on with the larger batch
             phase = memory.smaller(phase)
             say(f"{phase.name}: the memory is too small; going on with batches of {phase.batch}")
             tail.set_weights(begin)
@@ -126,7 +132,8 @@ def _run(classifier, number, samples, config, feed, state, saved, say, watch) ->
     source.fold(tail)
     classifier.absorb(tail)
     state.best, state.done = tail.get_weights(), True
-    checkpoint.save(saved, state)
+    if replicas.writes:
+        checkpoint.save(saved, state)
     best = next(
         row
         for row in state.history
@@ -138,41 +145,50 @@ def _run(classifier, number, samples, config, feed, state, saved, say, watch) ->
     )
 
 
-def _learn(tail, phase, number, samples, config, source, state, saved, watch) -> None:
+def _learn(tail, phase, number, samples, config, source, state, saved, watch, replicas) -> None:
     """The epochs of a phase, from where `state` stands."""
-    batches, validation = _batches(phase, number, samples, config, source.read, state.epoch)
+    parts = _batches(phase, number, samples, config, source.read, state.epoch, replicas)
+    losses = [EpochLoss(len(part.photos), phase.batch, replicas) for part in parts]
+    with replicas.scope():
+        tail = replicas.twin(tail)
+        _compile(tail, phase, len(parts[0]), config, state)
+        interruption = Interruption()
+        kept = saved if replicas.writes else None
+        keeper = _Keeper(phase, number, config.seed, state, kept, losses, interruption, watch)
+        if not keeper.ended():  # a kill may have come between the last epoch and the phase's end
+            with keeper.bar, interruption:
+                tail.fit(
+                    parts[0],
+                    validation_data=parts[1],
+                    initial_epoch=state.epoch,
+                    epochs=phase.epochs,
+                    callbacks=[keeper],
+                    shuffle=False,
+                    verbose=0,
+                )
+
+
+def _compile(tail, phase, steps, config, state) -> None:
+    """Gives the tail its optimizer, loss and metric, and of a begun phase the state it was in."""
     tail.compile(
-        optimizer=optimizer(phase, len(batches), config.weight_decay),
+        optimizer=optimizer(phase, steps, config.weight_decay),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        metrics=[Accuracy(name="accuracy")],
     )
     if state.epoch:
         tail.set_weights(state.weights)
         tail.optimizer.build(tail.trainable_variables)
         for variable, value in zip(tail.optimizer.variables, state.optimizer, strict=True):
             variable.assign(value)
-    interruption = Interruption()
-    keeper = _Keeper(phase, number, config.seed, state, saved, len(batches), interruption, watch)
-    if not keeper.ended():  # a kill may have come between the last epoch and the phase's end
-        with keeper.bar, interruption:
-            tail.fit(
-                batches,
-                validation_data=validation,
-                initial_epoch=state.epoch,
-                epochs=phase.epochs,
-                callbacks=[keeper],
-                shuffle=False,
-                verbose=0,
-            )
 
 
-def _batches(phase, number, samples: Samples, config: Config, read: ReadViews, epoch: int):
+def _batches(phase, number, samples: Samples, config: Config, read: ReadViews, epoch, replicas):
     """The phase's training and validation batches. Full training draws new views each epoch."""
     whole = phase.thaw in ("all", "scratch")
     views = 1 if whole else config.views
     photos = np.tile(samples.train, views)
     view = np.repeat(np.arange(views), len(samples.train)) + whole
-    common = {"labels": samples.labels, "batch": phase.batch}
+    common = {"labels": samples.labels, "batch": phase.batch, "replicas": replicas}
     seed = config.seed * 1000 + number
     return (
         Batches(
@@ -195,6 +211,18 @@ def _batches(phase, number, samples: Samples, config: Config, read: ReadViews, e
     )
 
 
+def _require_even(phases: tuple[Phase, ...], replicas: Replicas) -> None:
+    """Refuses batches that would have to be repeated all the time, which gains nothing."""
+    for phase in phases:
+        if phase.batch % replicas.count:
+            fitting = [n for n in range(1, replicas.count) if phase.batch % n == 0]
+            raise InputError(
+                "batches that the devices share evenly",
+                f"batches of {phase.batch} in phase {phase.name!r} and {replicas.count} devices",
+                f"Use {', '.join(map(str, fitting))} devices, or another batch in --config.",
+            )
+
+
 class _Keeper(keras.callbacks.Callback):
     """After every epoch: keeps the best weights, saves the state, decides whether to go on."""
 
@@ -204,20 +232,21 @@ class _Keeper(keras.callbacks.Callback):
         number: int,
         seed: int,
         state: State,
-        saved: Path,
-        steps: int,
+        saved: Path | None,
+        losses: list[EpochLoss],
         interruption: Interruption,
         watch: Watch | None = None,
     ):
         super().__init__()
         self.phase, self.number, self.seed = phase, number, seed
-        self.state, self.saved, self.steps = state, saved, steps
+        self.state, self.saved = state, saved
+        self.loss, self.validation_loss = losses
         self.interruption, self.watch = interruption, watch
         state.phase = number
         self.bar = progress(
             None,
             f"training the {phase.name}",
-            total=(phase.epochs - state.epoch) * steps,
+            total=(phase.epochs - state.epoch) * self.loss.steps,
             unit="step",
         )
 
@@ -237,12 +266,18 @@ class _Keeper(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.bar.update()
         self.interruption.check()
+        self.loss.note(batch, logs)
+
+    def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.validation_loss.note(batch, logs)
 
     def on_test_begin(self, logs: dict | None = None) -> None:
         self.validating = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         row = {name: float(value) for name, value in (logs or {}).items()}
+        row["loss"] = self.loss.corrected(row["loss"])
+        row["val_loss"] = self.validation_loss.corrected(row["val_loss"])
         if not all(math.isfinite(value) for value in row.values()):
             raise DivergenceError(
                 f"a finite loss in phase {self.phase.name!r}",
@@ -273,7 +308,8 @@ class _Keeper(keras.callbacks.Callback):
             keras.ops.convert_to_numpy(variable) for variable in self.model.optimizer.variables
         ]
         self.model.stop_training = self.ended()
-        checkpoint.save(self.saved, state)
+        if self.saved is not None:
+            checkpoint.save(self.saved, state)
         self.bar.set_postfix(validation=f"{row['val_accuracy']:.3f}")
         validating = {"validation_seconds": round(ended - self.validating, 2)}
         if self.watch is not None and self.watch(state.history[-1] | validating):
