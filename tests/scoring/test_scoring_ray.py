@@ -2,13 +2,50 @@
 
 import os
 import pickle
+import shutil
+import signal
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from flowers.scoring import on_ray
+from flowers.scoring.plan import RETRIES
 from scored import table
+
+MORTAL = Path(__file__).with_name("mortal.py")
+
+
+def scored_by_mortals(folder, *arguments):
+    """The command with actors that can be killed, under way; what they did stands in `folder`."""
+    return subprocess.Popen(
+        [sys.executable, MORTAL, folder, "predict", *map(str, arguments), "--engine", "ray"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ended(process):
+    """What it printed, and that it and all that it started is gone."""
+    started = psutil.Process(process.pid).children(recursive=True)
+    try:
+        said, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert not alive
+    return said
+
+
+def calls(folder):
+    """(process, first photo) of every piece of work, as it was begun."""
+    return [line.split(" ", 1) for line in (folder / "calls").read_text().splitlines()]
 
 
 def test_ray_writes_the_same_rows(model, pictures, tmp_path, run_flowers, watched):
@@ -61,3 +98,44 @@ def test_a_cluster_that_does_not_answer(model, pictures, tmp_path, run_flowers):
         )
     assert done.code == 3 and f"a Ray cluster at {address}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_actor_that_is_killed_is_replaced(model, pictures, tmp_path):
+    seen, out = tmp_path / "seen", tmp_path / "scores"
+    seen.mkdir()
+    (seen / "trap").touch()
+    sizes = ("--shard", 10, "--batch", 4, "--workers", 2)
+    process = scored_by_mortals(seen, pictures, "--model", model, "--out", out, *sizes)
+    caught = seen / "caught"
+    while not (caught.exists() and caught.read_text()) and process.poll() is None:
+        time.sleep(0.01)
+    killed = caught.read_text()
+    os.kill(int(killed), signal.SIGKILL)
+    assert "42 photos in 5 shards" in ended(process)
+    assert process.returncode == 0
+    paths = [row["path"] for row in table(out)]
+    assert paths == sorted(paths) and len(set(paths)) == len(paths) == 42
+    lost = [photo for actor, photo in calls(seen) if actor == killed][-1]
+    again = [actor for actor, photo in calls(seen) if photo == lost]
+    assert len(again) == 2 and again[0] == killed != again[1]
+
+
+def test_a_photo_that_kills_every_actor_ends_it_in_words(model, pictures, tmp_path, run_flowers):
+    photos, seen, out = tmp_path / "photos", tmp_path / "seen", tmp_path / "scores"
+    seen.mkdir()
+    shutil.copytree(pictures / "circle", photos, symlinks=True)
+    shutil.copy(photos / "circle_00.jpg", photos / "the poison.jpg")
+    asked = (photos, "--model", model, "--out", out, "--shard", 3, "--batch", 1)
+    process = scored_by_mortals(seen, *asked, "--workers", 1)
+    said = ended(process)
+    assert process.returncode == 3, said
+    assert "a Ray cluster that keeps its workers" in said and "Traceback" not in said
+    fatal = [actor for actor, photo in calls(seen) if "poison" in photo]
+    assert len(set(fatal)) == len(fatal) == 1 + RETRIES
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("shard-*.parquet")}
+    assert finished
+    done = run_flowers("predict", *asked)
+    assert done.code == 0 and f"{len(finished)} of 5 shards are done" in done.stderr
+    assert all(path.stat().st_mtime_ns == made for path, made in finished.items())
+    paths = [row["path"] for row in table(out)]
+    assert paths == sorted(str(path) for path in photos.iterdir())
