@@ -42,10 +42,11 @@ class Batches(keras.utils.PyDataset):
         epoch: int = 0,
         replicas: Replicas = ONE,
     ):
-        # Two threads, since Keras reads ahead by itself only for more than one. For one it leaves
-        # that to tf.data, whose tuner keeps an ended epoch waiting until its own next turn, up to
-        # a minute later.
-        super().__init__(workers=2, max_queue_size=4)
+        # With one thread Keras leaves reading ahead to tf.data, whose tuner keeps an ended epoch
+        # waiting until its own next turn, up to a minute later. Under JAX there is no tf.data, and
+        # with two threads Keras takes up batches where building the model had left off (3.15).
+        threads = 2 if keras.backend.backend() == "tensorflow" else 1
+        super().__init__(workers=threads, max_queue_size=4)
         self.read, self.photos, self.views = read, photos, views
         self.labels, self.class_weights = labels, class_weights
         self.batch, self.seed, self.epoch = batch, seed, epoch
