@@ -252,9 +252,8 @@ def api(model: Path, seconds: float, seed: int = 0, most: int = 10**9) -> Outcom
         if time.monotonic() > end or outcome.tries >= most:
             return
         response = client.open(
-            path,
+            path + "?" + query,
             method=method,
-            query_string=query,
             data=body,
             content_type=kind,
             headers=list(others.items()),

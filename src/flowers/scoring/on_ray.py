@@ -11,6 +11,7 @@ import signal
 import socket
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import fsspec
 import pyarrow as pa
 import ray
 import ray.data
+from ray.util.annotations import RayDeprecationWarning
 
 from flowers import files
 from flowers.errors import FlowersError, InputError, WorldError
@@ -83,16 +85,19 @@ def _scored(
         num_cpus=READER * workers / readers,
         concurrency=readers,
     )
-    scored = read.map_batches(
-        _Worker,
-        fn_constructor_args=(model, plan.model.name, plan.views, here, plan.roots),
-        batch_size=plan.batch,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=1 - READER,
-        max_restarts=RETRIES,
-        max_task_retries=RETRIES,
-    )
+    with warnings.catch_warnings():
+        # Ray 2.60 warns of the last two, and takes them in no other way.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        scored = read.map_batches(
+            _Worker,
+            fn_constructor_args=(model, plan.model.name, plan.views, here, plan.roots),
+            batch_size=plan.batch,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=1 - READER,
+            max_restarts=RETRIES,
+            max_task_retries=RETRIES,
+        )
     yield from scored.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
@@ -210,7 +215,7 @@ def _start(plan: Plan, say: Callable[[str], None]) -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_options.preserve_order = True
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised, and put in words
     say(f"Ray with {ray.cluster_resources().get('CPU', 0):g} cores")
 
 
