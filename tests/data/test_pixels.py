@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import threading
 from collections import namedtuple
 from pathlib import Path
 
@@ -129,6 +130,19 @@ def test_results_come_in_order_and_only_a_few_ahead():
     assert [next(results) for _ in range(5)] == [0, 2, 4, 6, 8]
     assert len(asked) < 500
     results.close()
+
+
+def test_so_many_workers_so_far_ahead():
+    asked, threads = [], set()
+
+    def note(number: int) -> int:
+        threads.add(threading.get_ident())
+        return number
+
+    results = parallel.ordered(note, (asked.append(n) or n for n in range(100)), 1, ahead=5)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    assert len(asked) == 7 and len(threads) == 1
+    assert list(results) == list(range(3, 100))
 
 
 def test_an_error_in_a_worker_reaches_the_consumer():

@@ -36,20 +36,27 @@ TRAINED = Path("models", "flowers.keras")
 def serve(model: Path | None, host: str, port: int, similar: bool | None) -> None:
     """Show the page and the REST API of MODEL.
 
-    By default the first that is there of models/flowers.int8.tflite, .tflite, .onnx and .keras;
-    an exported model starts at once and needs no TensorFlow.
+    By default the first of models/flowers.int8.tflite, .tflite, .onnx and .keras that is there and
+    of the present model; an exported model starts at once and needs no TensorFlow.
     """
     import logging
 
     from flowers.web.server import serve as run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    path = model or next((path for path in LIGHTEST_FIRST if path.is_file()), TRAINED)
+    path = model or lightest()
     with quiet() if path.suffix == ".keras" else contextlib.nullcontext():
         app, line = _application(path, host, similar)
     if line:
         say(line)
     run(app, host, port, started=lambda address: say(f"{path} at {address} (Ctrl-C stops it)"))
+
+
+def lightest() -> Path:
+    """The first of `LIGHTEST_FIRST` that the present model's card knows, else the model itself."""
+    from flowers.ship import card as cards
+
+    return next((path for path in LIGHTEST_FIRST if cards.describes(path)), TRAINED)
 
 
 def _application(path: Path, host: str, similar: bool | None) -> tuple[Flask, str]:

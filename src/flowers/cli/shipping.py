@@ -17,7 +17,7 @@ from flowers.errors import InputError, PhotoError, WorldError
 from flowers.quiet import quiet
 
 if TYPE_CHECKING:
-    from flowers.ship.predictor import Prediction
+    from flowers.ship.predictor import Prediction, Predictor
 
 NAMES = ("keras", "savedmodel", "onnx", "litert", "litert-int8", "openvino", "all")
 
@@ -65,7 +65,8 @@ def export(model: Path, formats: tuple[str, ...], source: str | None, data: Path
     "--model",
     default=None,
     type=click.Path(path_type=Path),
-    help="[default: models/flowers.keras; with --out the first exported one there]",
+    help="[default: models/flowers.keras, or the same in a quicker form beside it; with --out the "
+    "first exported one there]",
 )
 @click.option(
     "--csv", "table", type=click.Path(path_type=Path), help="Also write the answers as CSV here."
@@ -117,7 +118,8 @@ def predict(
 ) -> None:
     """Say what is on each photo of SOURCE: files or folders.
 
-    The model may be a .keras, .tflite or .onnx file. The last two answer at once.
+    The model may be a .keras, .tflite or .onnx file. The last two answer at once, and one of them
+    is taken by default where `flowers train` or `flowers export` has left it.
 
     With --out, for millions of photos: SOURCE is a folder, a glob in quotes, a list file (a path or
     URI a line), or the URI of a bucket or folder (s3://bucket/photos). A table of shards is
@@ -128,7 +130,7 @@ def predict(
             raise InputError(
                 "--out with --engine, --ray-address or --shard", "none", "Name a folder: --out DIR."
             )
-        _a_few(photos, model or serving.TRAINED, choices)
+        _a_few(photos, model, choices)
         return
     if choices["table"] or choices["as_json"]:
         raise InputError("--out alone", "--csv or --json as well", "Leave one of them out.")
@@ -137,9 +139,8 @@ def predict(
     from flowers.scoring import job
     from flowers.scoring.plan import Plan
 
-    lightest = (path for path in serving.LIGHTEST_FIRST if path.is_file())
     plan = Plan(
-        model=model or next(lightest, serving.TRAINED),
+        model=model or serving.lightest(),
         views=choices["views"],
         workers=choices["workers"],
         batch=choices["batch"],
@@ -148,16 +149,13 @@ def predict(
     click.echo(job.run(photos, out, plan, engine=engine, shard=shard, say=say).as_text())
 
 
-def _a_few(photos: Sequence[str], model: Path, choices: Mapping[str, Any]) -> None:
+def _a_few(photos: Sequence[str], model: Path | None, choices: Mapping[str, Any]) -> None:
     """A line, an object or a row of CSV for each photo."""
     from flowers import files
     from flowers.data import listing
 
-    with quiet():
-        from flowers.ship.predictor import Predictor
-
-        predictor = Predictor.load(model, choices["views"])
     paths = [path for photo in photos for path in listing.photos_at(photo)]
+    predictor = _opened(model, choices["views"], len(paths))
     width = max((len(str(path)) for path in paths), default=0)
     found: list[tuple[str, Prediction]] = []
     refused = 0
@@ -178,6 +176,19 @@ def _a_few(photos: Sequence[str], model: Path, choices: Mapping[str, Any]) -> No
         raise InputError(
             "photos", f"{refused} of {len(paths)} files that are none", "See the lines above."
         )
+
+
+def _opened(model: Path | None, views: int, count: int) -> Predictor:
+    """The model that was named; else the usual one, in the form that answers soonest."""
+    with quiet():
+        from flowers.ship.predictor import Predictor
+
+        if model is not None:
+            return Predictor.load(model, views, count=count)
+        predictor, opened = Predictor.load_quickest(serving.TRAINED, views, count)
+    if opened == serving.TRAINED:
+        say(f"{opened}, with TensorFlow; `flowers export --format litert` makes it answer at once")
+    return predictor
 
 
 def line(path: str, answer: Prediction) -> str:

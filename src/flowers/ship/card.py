@@ -91,6 +91,18 @@ def fingerprint(model: Path) -> str:
     return digest.hexdigest()
 
 
+def describes(form: Path) -> bool:
+    """Whether an exported file is there, and its card knows one of its name.
+
+    Forms of a model before the present one lie there too. The hash is not compared: `load` does.
+    """
+    path = path_of(form)
+    if not form.exists() or not path.is_file():
+        return False
+    values = files.read_json(path)
+    return isinstance(values, dict) and form.name in (values.get("files") or {})
+
+
 def load(model: str | Path, *, verify: bool = True) -> Card:
     """Reads the card of a model file and, unless told otherwise, compares the file's hash.
 

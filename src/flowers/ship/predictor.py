@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from flowers.data import photos
+from flowers.data import parallel, photos
 from flowers.errors import InputError, PhotoError
 from flowers.judge import augmented
 from flowers.ship import card as cards
@@ -17,6 +19,8 @@ from flowers.ship.card import Card
 from flowers.ship.runtimes import Outputs, Run
 
 BATCH = 32  # photos a forward pass, when many are asked for
+MANY = 16  # photos from which on it pays to open a model twice, 0.2 s, to answer side by side
+QUICKEST_FIRST = (".tflite", ".onnx")  # how files end that answer as the model does, in float32
 
 Source = str | Path | bytes | np.ndarray  # a photo: its path, its file's bytes, or its pixels
 
@@ -69,15 +73,19 @@ class Predictor:
     `run` maps uint8 or float32 [B, size, size, 3] to "probabilities" [B, classes] and, where the
     model gives them, "novelty" [B], "heat" [B, h, w] and "features" [B, D]: see `ship.runtimes`.
     `views` says in how many ways each photo is looked at; their probabilities are averaged
-    (`judge.augmented`).
+    (`judge.augmented`). `others` are the same model opened again: many photos are looked at by all
+    of them side by side.
     """
 
     card: Card
     run: Run
     views: int = 1
+    others: tuple[Run, ...] = ()
 
     @classmethod
-    def load(cls, path: str | Path, views: int = 1, threads: int = runtimes.THREADS) -> Predictor:
+    def load(
+        cls, path: str | Path, views: int = 1, threads: int = runtimes.THREADS, count: int = 1
+    ) -> Predictor:
         """Opens a model file of any format whose hash its card knows.
 
         A .tflite or .onnx file needs neither TensorFlow nor Keras.
@@ -86,6 +94,8 @@ class Predictor:
             path: of the model file.
             views: how many looks at a photo are averaged; each costs a forward pass.
             threads: of the runtime; 1 where other processes use the other cores.
+            count: about how many photos will be asked about at once; for many the model is opened
+                as often as answers them soonest, each time with one thread.
 
         Raises:
             InputError: no such file, no card, a hash or an ending that does not fit, a runtime
@@ -93,7 +103,39 @@ class Predictor:
         """
         path = Path(path)
         card = cards.load(path)
-        return cls(card, runtimes.open_model(path, card, threads=threads), views)
+        several = runtimes.side_by_side(path) if count >= MANY else 1
+        threads = 1 if several > 1 else threads
+        run, *others = (runtimes.open_model(path, card, threads=threads) for _ in range(several))
+        return cls(card, run, views, tuple(others))
+
+    @classmethod
+    def load_quickest(
+        cls, model: str | Path, views: int = 1, count: int = 1
+    ) -> tuple[Predictor, Path]:
+        """Opens the quickest float32 form of a model that lies beside it, or else the model itself.
+
+        A form counts that the card knows, as `flowers train` and `flowers export` leave it: its
+        answers were proved to be the model's (`ship.proof.SAME`).
+
+        Args:
+            model: the .keras file; it need not be there where a form of it is.
+            views: as in `load`.
+            count: as in `load`.
+
+        Returns:
+            The predictor, and the file that it has opened.
+
+        Raises:
+            InputError: as `load`, of the model.
+        """
+        model = Path(model)
+        for ending in QUICKEST_FIRST:
+            form = model.with_name(model.stem + ending)
+            if cards.describes(form):
+                # changed, or its runtime is not installed: then the next one
+                with contextlib.suppress(InputError):
+                    return cls.load(form, views, count=count), form
+        return cls.load(model, views), model
 
     def predict(self, source: Source) -> Prediction:
         """What the model says of one photo.
@@ -106,28 +148,57 @@ class Predictor:
             PhotoError: it cannot be read as a photo.
             InputError: an array that holds no photo.
         """
-        return self._predictions(self._pixels(source)[None])[0]
+        return self._predictions(self._pixels(source)[None], self.run)[0]
 
     def predict_many(
         self, sources: Iterable[Source]
     ) -> Iterator[tuple[Source, Prediction | PhotoError]]:
-        """Predictions in the order of `sources`; a photo that cannot be read gives its error."""
+        """Predictions in the order of `sources`; a photo that cannot be read gives its error.
+
+        Photos are decoded in threads while the model computes, some dozens ahead at most.
+        """
+        if self.others:
+            yield from self._side_by_side(sources)
+            return
         waiting: list[tuple[Source, np.ndarray | PhotoError]] = []
-        for source in sources:
-            try:
-                waiting.append((source, self._pixels(source)))
-            except PhotoError as error:
-                waiting.append((source, error))
+        for item in parallel.ordered(self._decoded, sources, ahead=BATCH):
+            waiting.append(item)
             if len(waiting) == BATCH:
                 yield from self._answer(waiting)
                 waiting = []
         yield from self._answer(waiting)
 
+    def _side_by_side(
+        self, sources: Iterable[Source]
+    ) -> Iterator[tuple[Source, Prediction | PhotoError]]:
+        """A thread for each of the opened models: while one of them decodes, others compute."""
+        free: queue.SimpleQueue[Run] = queue.SimpleQueue()
+        for run in (self.run, *self.others):
+            free.put(run)
+
+        def answer(source: Source) -> tuple[Source, Prediction | PhotoError]:
+            _, photo = self._decoded(source)
+            if isinstance(photo, PhotoError):
+                return source, photo
+            run = free.get()
+            try:
+                return source, self._predictions(photo[None], run)[0]
+            finally:
+                free.put(run)
+
+        yield from parallel.ordered(answer, sources, workers=1 + len(self.others))
+
     def _answer(self, waiting: list) -> Iterator[tuple[Source, Prediction | PhotoError]]:
         readable = [photo for _, photo in waiting if isinstance(photo, np.ndarray)]
-        found = iter(self._predictions(np.stack(readable)) if readable else ())
+        found = iter(self._predictions(np.stack(readable), self.run) if readable else ())
         for source, photo in waiting:
             yield source, next(found) if isinstance(photo, np.ndarray) else photo
+
+    def _decoded(self, source: Source) -> tuple[Source, np.ndarray | PhotoError]:
+        try:
+            return source, self._pixels(source)
+        except PhotoError as error:
+            return source, error
 
     def _pixels(self, source: Source) -> np.ndarray:
         """uint8 [size, size, 3]."""
@@ -142,8 +213,8 @@ class Predictor:
             )
         return source if source.shape[:2] == (size, size) else photos.resize(source, size)
 
-    def _predictions(self, batch: np.ndarray) -> list[Prediction]:
-        outputs = self.run(batch)
+    def _predictions(self, batch: np.ndarray, run: Run) -> list[Prediction]:
+        outputs = run(batch)
         if not np.isfinite(outputs["probabilities"]).all():
             raise InputError(
                 "a probability of every class",
@@ -152,7 +223,7 @@ class Predictor:
             )
         if self.views > 1:
             others = range(1, self.views)
-            looks = [self.run(augmented.view(batch, n))["probabilities"] for n in others]
+            looks = [run(augmented.view(batch, n))["probabilities"] for n in others]
             mean = np.mean([outputs["probabilities"], *looks], axis=0)
             outputs = {**outputs, "probabilities": mean}
         names = self.card.names(np.asarray(outputs["probabilities"], np.float64))

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flowers.data import parallel
 from flowers.errors import InputError
 from flowers.ship import contents
 
 if TYPE_CHECKING:
+    import keras
+
     from flowers.ship.card import Card
 
 # "probabilities" [B, C], "heat" [B, h, w], where a score was fitted "novelty" [B], and but in files
@@ -27,6 +30,7 @@ Run = Callable[[np.ndarray], Outputs]  # [B, S, S, 3], RGB, 0-255, uint8 or floa
 
 NAMES = ("probabilities", "heat", "novelty", "features")
 THREADS = 2  # of a runtime for one photo: more threads than a small host has cores slow it down
+SIDE_BY_SIDE = 2  # models for many photos, of one thread each: each holds weights of its own
 
 
 def open_model(path: str | Path, card: Card, *, plain: bool = False, threads: int = THREADS) -> Run:
@@ -82,6 +86,15 @@ def open_model(path: str | Path, card: Card, *, plain: bool = False, threads: in
     return run
 
 
+def side_by_side(path: Path) -> int:
+    """How many models of one thread each answer many photos soonest on this machine.
+
+    1 where one model of several threads does. The threads of one model wait for each other at each
+    of its layers; models side by side do not.
+    """
+    return min(SIDE_BY_SIDE, parallel.cores()) if path.suffix == ".tflite" else 1
+
+
 def _checked(shapes: Mapping[str, tuple], photo: tuple, card: Card, path: Path) -> tuple[str, ...]:
     """The outputs that the model has, or an InputError where shapes are not the card's."""
     fits = photo[1:] == (card.size, card.size, 3) and set(NAMES[:2]) <= set(shapes) <= set(NAMES)
@@ -98,7 +111,11 @@ def _checked(shapes: Mapping[str, tuple], photo: tuple, card: Card, path: Path) 
 def _keras(path: Path, card: Card) -> Run:
     from flowers.ship import bundle, graph  # Keras costs seconds
 
-    shipped = graph.build(bundle.load(path, card), bundle.load_novelty(path))
+    return of_graph(graph.build(bundle.load(path, card), bundle.load_novelty(path)))
+
+
+def of_graph(shipped: keras.Model) -> Run:
+    """The runner of a graph that `ship.graph.build` has made."""
 
     def run(batch: np.ndarray) -> Outputs:
         outputs = shipped.predict_on_batch(np.asarray(batch, np.float32))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,13 +22,13 @@ import numpy as np
 from flowers.errors import FlowersError, InputError
 from flowers.ship import runtimes
 from flowers.ship.predictor import Prediction, Predictor
+from flowers.ship.runtimes import SIDE_BY_SIDE
 from flowers.web import memory
 
 log = logging.getLogger("flowers.web")
 
 Open = Callable[[int], Predictor]  # opens the model anew, with so many threads
 
-SIDE_BY_SIDE = 2  # models for a crowd, of one thread each: another one takes 60 MB
 _LATEST = 32  # photos that tell how many ask
 _CROWD, _CALM = 16, 4  # of these met another one: so many in a crowd, so few where it has gone
 
@@ -43,7 +42,7 @@ class Opener:
     @property
     def several(self) -> bool:
         """Whether several models of one thread answer more photos here than one of two threads."""
-        return self.path.suffix == ".tflite" and len(_processors()) > 1
+        return runtimes.side_by_side(self.path) > 1
 
     def __call__(self, threads: int = runtimes.THREADS) -> Predictor:
         """The model, ready: it has looked at a grey photo, and holds its weights once.
@@ -142,10 +141,3 @@ class Pool:
             new = [one for one in members if all(one is not member for member in self._members)]
             self._members, self._free = members, (*kept, *new)
             self._changed.notify_all()
-
-
-def _processors() -> set[int]:
-    """Those that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
