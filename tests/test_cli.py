@@ -47,8 +47,9 @@ def test_train_ends_with_a_model_a_report_and_a_table(trained):
     place, done = trained
     assert done.returncode == 0, done.stderr
     assert "test accuracy" in done.stdout and "95 % interval" in done.stdout
-    for name in ("flowers.keras", "flowers.json", "flowers/report.html"):
+    for name in ("flowers.keras", "flowers.json", "flowers/report.html", "flowers.tflite"):
         assert (place / "models" / name).is_file()
+    assert "flowers.tflite: `flowers predict` answers with it at once" in done.stderr
     assert not list(place.rglob("*.partial*"))
     assert not list((place / "data" / "cache").glob("run-*.npz"))
     assert "Traceback" not in done.stderr and "oneDNN" not in done.stderr
@@ -90,9 +91,25 @@ def test_predict_prints_a_line_or_an_object_a_photo(trained, run_flowers, run_he
     photo = next((place / "formes géo" / "circle").iterdir())
     done = run_flowers("predict", photo, cwd=place)
     assert done.code == 0 and done.stdout.startswith(f"{photo}: ")
+    assert not done.stderr  # by the form that training left: nothing to remark on
     done = run_here("predict", "--json", "formes géo", cwd=place)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == 36 and set(rows[0]["scores"]) == {"circle", "square", "triangle"}
+
+
+def test_predict_by_the_keras_model_says_how_to_answer_at_once(trained, run_here, tmp_path):
+    place, _ = trained
+    shutil.copytree(place / "models", tmp_path / "models")
+    photo = next((place / "formes géo" / "square").iterdir())
+    quick = run_here("predict", photo)
+    named = run_here("predict", photo, "--model", "models/flowers.keras")
+    (tmp_path / "models" / "flowers.tflite").unlink()
+    slow = run_here("predict", photo)
+    assert {done.code for done in (quick, named, slow)} == {0}
+    answers = {done.stdout.split("  (")[0] for done in (quick, named, slow)}
+    assert len(answers) == 1 and answers.pop().startswith(f"{photo}: ")
+    assert "flowers export --format litert" in slow.stderr
+    assert "flowers export" not in named.stderr + quick.stderr
 
 
 def test_predict_names_what_is_no_photo_and_goes_on(trained, run_here):

@@ -35,6 +35,7 @@ def job(small_folder, tmp_path_factory):
         CONFIG,
         data=folder / "data",
         model=folder / "models" / "flowers.keras",
+        export=False,
         say=lines.append,
         command="flowers train",
     )
@@ -64,6 +65,12 @@ def test_leaves_a_model_a_card_and_a_report(job):
     for word in ("photos:", "catalogue:", "pixels:", "network:", "head:", "last stage:"):
         assert word in said
     assert "test accuracy" in outcome.as_text()
+
+
+def test_without_an_export_there_is_the_model_alone(job):
+    outcome, _ = job
+    assert not files.read_json(outcome.model.with_suffix(".json"))["files"]
+    assert not list(outcome.model.parent.glob("*.tflite"))
 
 
 def test_its_figures_agree_with_one_another(job):
@@ -200,6 +207,7 @@ def test_the_real_network_goes_the_whole_way(small_folder, tmp_path):
     outcome = pipeline.run(
         str(small_folder), config, data=tmp_path, model=tmp_path / "m.keras", say=lambda _: 0
     )
+    assert Predictor.load_quickest(outcome.model)[1] == tmp_path / "m.tflite"
     history = pd.read_csv(outcome.folder / "history.csv")
     head = history[history["phase"] == "head"]
     assert head["loss"].iloc[-1] < head["loss"].iloc[0]
@@ -226,7 +234,8 @@ def test_a_network_from_scratch_goes_the_whole_way_on_a_set_that_comes_split(
     assert outcome.report.accuracy >= 0.6  # three colours; chance is a third
     table = pd.read_csv(outcome.folder / "predictions.csv")
     assert table["path"].str.startswith("test/").all()
-    predictor = Predictor.load(outcome.model)
+    predictor, opened = Predictor.load_quickest(outcome.model)
+    assert opened == tmp_path / "m.tflite"
     answer = predictor.predict(tmp_path / "set" / table["path"].iloc[0])
     assert predictor.card.size == 32 and answer.label == table["predicted"].iloc[0]
     assert predictor.card.settings["augmentation"] == "crop"
@@ -249,7 +258,7 @@ def test_a_cache_that_is_too_small_changes_no_answer(job, small_folder, tmp_path
     lines, data = [], tmp_path / "data"
     ready = prepared.prepare(str(small_folder), CONFIG, data=data, room=room, say=lines.append)
     model = tmp_path / "models" / "flowers.keras"
-    outcome = pipeline.run(ready, CONFIG, data=data, model=model, say=lines.append)
+    outcome = pipeline.run(ready, CONFIG, data=data, model=model, export=False, say=lines.append)
     assert sum("--cache-gb" in line for line in lines) == 2
     for name in ("predictions.csv", "history.csv"):
         tables = (pd.read_csv(folder / name) for folder in (job[0].folder, outcome.folder))

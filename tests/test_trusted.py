@@ -50,6 +50,7 @@ def job(larger_folder, strangers, tmp_path_factory):
         data=folder / "data",
         model=folder / "models" / "shapes.keras",
         others=strangers,
+        export=False,
         say=lines.append,
     )
     return outcome, lines, folder

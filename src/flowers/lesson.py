@@ -126,7 +126,8 @@ class Lesson:
             card = cards.load(path)
             if (card.catalogue, card.size) == (prepared.catalogue.key(), config.size):
                 return path
-        pipeline.run(prepared, config, data=self.data, model=path, say=lambda line: None)
+        silent = {"say": lambda line: None, "export": False}  # lesson 5 exports it
+        pipeline.run(prepared, config, data=self.data, model=path, **silent)
         return path
 
     def others(self, prepared: Photos, size: int) -> np.ndarray:

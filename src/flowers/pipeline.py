@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from flowers import files, verdict
+from flowers import files, results, verdict
 from flowers.config import DEFAULT, MODEL_SPACE, Config
 from flowers.data import catalogue as catalogues
 from flowers.data.prepared import Photos, prepare
@@ -42,6 +42,7 @@ def run(
     labels: Path | None = None,
     others: Path | None = None,
     replicas: Replicas = ONE,
+    export: bool = True,
     say: Say = print,
     command: str = "",
     clock: Clock | None = None,
@@ -57,6 +58,7 @@ def run(
         labels: a labels.csv as `flowers audit` writes it, with a person's decisions.
         others: a folder of photos that show none of the classes: measures how many are refused.
         replicas: the devices that learn together (`train.device.several`).
+        export: also write the form with which `flowers predict` answers at once.
         say: receives a line for every step.
         command: shown in the report as the way to repeat it.
         clock: learns where the time goes.
@@ -74,9 +76,17 @@ def run(
         with clock.during("reading"):
             prepared = prepare(source, config, data=data, labels=labels, say=say)
     how = {"data": data, "replicas": replicas, "say": say, "clock": clock}
-    with replicas.locked(model, say), clock.during("evaluation"):
-        # one at a time: two runs would mix their files
-        return _run(prepared, config, model, folds, others, command, how)
+    with replicas.locked(model, say):  # one at a time: two runs would mix their files
+        with clock.during("evaluation"):
+            outcome, resumed_from = _run(prepared, config, model, folds, others, command, how)
+        if outcome is None:
+            return None
+        if export:
+            gc.collect()  # what only training needed, before the converter takes as much
+            with clock.during("exporting"):
+                results.write_quick(model, prepared, say)
+        resumed_from.unlink(missing_ok=True)
+    return outcome
 
 
 def _run(
@@ -87,8 +97,11 @@ def _run(
     others: Path | None,
     command: str,
     how: Mapping[str, Any],
-) -> Outcome | None:
-    """`how`: data, replicas, say and clock, as `fit` and `cross_validate` take them."""
+) -> tuple[Outcome | None, Path]:
+    """What came of it, and the checkpoint from which an interrupted run would go on.
+
+    `how`: data, replicas, say and clock, as `fit` and `cross_validate` take them.
+    """
     replicas, say = how["replicas"], how["say"]
     strangers = None
     if others:
@@ -98,7 +111,7 @@ def _run(
     trained = fit(prepared, config, augmented=everywhere, **how)
     hosts.part(replicas.processes, say)
     if not replicas.writes:
-        return None  # this process only helped to train
+        return None, trained.checkpoint  # this process only helped to train
     learned = prepared.catalogue.rows("train")
     levels = seen.learned(trained.inputs, trained.classifier, prepared.pixels, learned)
     trusted = verdict.trust(prepared, trained, levels, say=say)
@@ -107,8 +120,7 @@ def _run(
     if folds:
         measured = cross_validate(prepared, config, folds, **how)
         outcome = verdict.judge(prepared, trained, trusted, levels, folds=measured, **shown)
-    trained.checkpoint.unlink(missing_ok=True)
-    return outcome
+    return outcome, trained.checkpoint
 
 
 def fit(

@@ -16,6 +16,7 @@ PARTS = (
     ("validation", "the validation photos after every epoch"),
     ("checkpoints", "what a killed run goes on from"),
     ("evaluation", "calibration, the test photos, the report"),
+    ("exporting", "the form that answers at once, and its proof"),
     ("other", ""),
 )
 

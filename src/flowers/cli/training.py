@@ -198,6 +198,12 @@ def configured(
 @several
 @options.others
 @click.option("--folds", default=0, metavar="K", help="Also cross-validate over K folds.")
+@click.option(
+    "--export/--no-export",
+    default=True,
+    show_default=True,
+    help="Also write the form (.tflite) with which `flowers predict` answers at once.",
+)
 @click.option("--profile", is_flag=True, help="Say at the end where the time went.")
 def train(
     source: str,
@@ -211,6 +217,7 @@ def train(
     coordinator: str | None,
     processes: int | None,
     process: int | None,
+    export: bool,
     profile: bool,
     **choices: object,
 ) -> None:
@@ -242,6 +249,7 @@ def train(
         folds=folds,
         others=others,
         replicas=replicas,
+        export=export,
         say=say,
         command=" ".join(["flowers", *sys.argv[1:]]),
         clock=clock,

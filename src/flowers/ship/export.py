@@ -1,7 +1,8 @@
 """Exports a trained classifier and proves each file: what disagrees with the model is not written.
 
 Every format answers the whole test split in a process of its own, by its own runtime, beside the
-Keras model. What came of it stands in flowers.json and in MODEL_CARD.md.
+Keras model. What came of it stands in flowers.json and in MODEL_CARD.md. `flowers train` ends with
+one of them, the quick form, proved on fewer photos.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,14 +19,18 @@ import numpy as np
 from flowers import files
 from flowers.data import catalogue as catalogues
 from flowers.data import pixels, sources
-from flowers.errors import InputError
+from flowers.errors import InputError, WorldError
 from flowers.progress import progress
-from flowers.ship import bundle, formats, graph, model_card, proof, trial
+from flowers.ship import bundle, formats, graph, model_card, proof, runtimes, trial
 from flowers.ship import card as cards
 from flowers.ship.card import Card
-from flowers.ship.formats import KERAS, Converter, Format
+from flowers.ship.formats import KERAS, QUICK, Converter, Format
 from flowers.ship.proof import Row
+from flowers.ship.runtimes import Outputs
 from flowers.ship.trial import Trial
+
+FEW = 64  # test photos that prove the quick form after a training: they take eight seconds
+PHOTOS = "photos.npy"  # the test photos, for the processes that answer them
 
 Say = Callable[[str], None]
 
@@ -60,6 +65,21 @@ class Split:
     truth: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a form of a model is held against.
+
+    photos: a .npy file of uint8 [M, S, S, 3]; truth: int [M], their classes; reference: the
+    model's answers about them; threshold: of its novelty, None without a score.
+    """
+
+    model: Path
+    photos: Path
+    truth: np.ndarray
+    reference: Outputs
+    threshold: float | None
+
+
 def run(
     model: Path,
     names: Sequence[str],
@@ -90,30 +110,67 @@ def run(
     split = photos_of(model, card, source, data, say)
     with (
         files.locked(model, files.LONGEST, say),  # two exports would each forget the other's files
-        tempfile.TemporaryDirectory(prefix="flowers-export-") as name,
+        _workshop(split) as folder,
     ):
-        card, folder = cards.load(model), Path(name)
-        np.save(folder / "photos.npy", split.test)
+        card, photos = cards.load(model), folder / PHOTOS
         say(f"proof: {len(split.test):,} test photos, by every format's own runtime")
-        reference = trial.run(model, model, folder / "photos.npy")
+        reference = trial.run(model, model, photos)
+        evidence = Evidence(model, photos, split.truth, reference.outputs, card.threshold)
         shipped = graph.build(bundle.load(model, card), bundle.load_novelty(model))
         converter = Converter(shipped, split.calibrating, folder)
         rows, written, refused = [], [], []
         for wish in progress(wanted, "formats", unit="format"):
-            row, lack, made = _one(wish, model, converter, reference, split, card, folder)
+            if wish is KERAS:
+                made, row, lack = model, *_judged(wish, model, reference, evidence)
+            else:
+                made, row, lack = _one(wish, converter, evidence)
             rows.append(row)
             if lack:
                 refused.append((wish.name, lack))
                 continue
-            target = model.with_name(made.name)
-            entry = {"sha256": cards.fingerprint(made), **row.as_dict()}
-            card = replace(card, files={**card.files, target.name: entry})
-            with cards.replacing(model, card):
-                if wish is not KERAS:
-                    _publish(made, target)
-                    written.append(target)
+            card = _keep(made, row, model, card)
+            if wish is not KERAS:
+                written.append(model.with_name(made.name))
     described = files.write_text(model.with_name("MODEL_CARD.md"), model_card.text(card, model))
     return Exported(tuple(rows), tuple(written), tuple(refused), described)
+
+
+def quick(model: Path, photos: np.ndarray, rows: np.ndarray, truth: np.ndarray) -> Row:
+    """Writes the form that `flowers predict` opens first beside a model that was just trained.
+
+    It is made and proved as `run` does it, in seconds: on `FEW` test photos, which the Keras model
+    answers in this process. Whoever calls holds the model's lock.
+
+    Args:
+        model: a .keras file with its card beside it.
+        photos: uint8 [N, S, S, 3].
+        rows: int [M], which of them are test photos.
+        truth: int [N], the classes of all.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        InputError: the packages of the format are missing, or its converter fails.
+        WorldError: disk or memory stand in the way, or the form disagrees with the model.
+    """
+    card = cards.load(model)
+    files.require_space(model.parent, 2 * model.stat().st_size, f"the {QUICK.ending} file")
+    chosen = np.sort(np.random.default_rng(0).permutation(rows)[:FEW])
+    few = Split(photos[chosen[:0]], photos[chosen], truth[chosen])
+    with _workshop(few) as folder:
+        shipped = graph.build(bundle.load(model, card), bundle.load_novelty(model))
+        reference = runtimes.of_graph(shipped)(few.test)
+        evidence = Evidence(model, folder / PHOTOS, few.truth, reference, card.threshold)
+        made, row, lack = _one(QUICK, Converter(shipped, few.calibrating, folder), evidence)
+        if lack:
+            raise WorldError(
+                f"a {QUICK.ending} file with the answers of {model}",
+                lack,
+                "Nothing was written for it; use another format.",
+            )
+        _keep(made, row, model, card)
+    return row
 
 
 def photos_of(model: Path, card: Card, source: str | None, data: Path, say: Say) -> Split:
@@ -150,28 +207,42 @@ def _wanted(names: Sequence[str]) -> tuple[Format, ...]:
     return tuple(known for known in formats.FORMATS if known in found)
 
 
-def _one(
-    wish: Format,
-    model: Path,
-    converter: Converter,
-    reference: Trial,
-    split: Split,
-    card: Card,
-    folder: Path,
-) -> tuple[Row, str, Path]:
-    """Makes and proves one format: row, what it lacks, where it lies for now."""
-    made = model if wish is KERAS else folder / (model.stem + wish.ending)
-    if wish is not KERAS:
-        converter.write(wish, made)
-    photos = folder / "photos.npy"
-    tried = reference if wish is KERAS else trial.run(made, model, photos)
-    judged = (reference.outputs, tried, split.truth, card.threshold, _size(made))
-    row = proof.compare(wish.name, *judged)
+@contextlib.contextmanager
+def _workshop(split: Split) -> Iterator[Path]:
+    """A temporary folder with the test photos in it, where forms lie until they have passed."""
+    with tempfile.TemporaryDirectory(prefix="flowers-export-") as name, files.world(name):
+        np.save(Path(name, PHOTOS), split.test)
+        yield Path(name)
+
+
+def _one(wish: Format, converter: Converter, evidence: Evidence) -> tuple[Path, Row, str]:
+    """Makes and proves one format: where it lies for now, its row, what it lacks."""
+    made = converter.folder / (evidence.model.stem + wish.ending)
+    converter.write(wish, made)
+    tried = trial.run(made, evidence.model, evidence.photos)
+    return made, *_judged(wish, made, tried, evidence)
+
+
+def _judged(wish: Format, made: Path, tried: Trial, evidence: Evidence) -> tuple[Row, str]:
+    """The row of one format, and what it lacks."""
+    reference, truth = evidence.reference, evidence.truth
+    row = proof.compare(wish.name, reference, tried, truth, evidence.threshold, _size(made))
     if wish.name == "litert-int8":
-        plain = trial.run(made, model, photos, plain=True)
-        row = proof.with_plain(row, reference.outputs, plain.outputs, split.truth)
-    right = reference.outputs["probabilities"].argmax(axis=1) == split.truth
-    return row, "; ".join(row.shortfalls(wish.gate, float(right.mean()))), made
+        plain = trial.run(made, evidence.model, evidence.photos, plain=True)
+        row = proof.with_plain(row, reference, plain.outputs, truth)
+    right = reference["probabilities"].argmax(axis=1) == truth
+    return row, "; ".join(row.shortfalls(wish.gate, float(right.mean())))
+
+
+def _keep(made: Path, row: Row, model: Path, card: Card) -> Card:
+    """Puts what passed beside the model, together with its row in the card; gives that card."""
+    target = model.with_name(made.name)
+    entry = {"sha256": cards.fingerprint(made), **row.as_dict()}
+    card = replace(card, files={**card.files, target.name: entry})
+    with cards.replacing(model, card):
+        if made != model:
+            _publish(made, target)
+    return card
 
 
 def _publish(made: Path, target: Path) -> None:

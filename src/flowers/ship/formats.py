@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from flowers.errors import InputError
+from flowers.errors import FlowersError, InputError
 from flowers.ship import int8, runtimes
 from flowers.ship.proof import ROUNDED, SAME, Gate
 
@@ -31,11 +31,12 @@ class Format:
 
 
 KERAS = Format("keras", ".keras", SAME)
+QUICK = Format("litert", ".tflite", SAME)  # the one that `flowers train` leaves
 FORMATS = (
     KERAS,
     Format("savedmodel", ".savedmodel", SAME),
     Format("onnx", ".onnx", SAME),
-    Format("litert", ".tflite", SAME),
+    QUICK,
     Format("litert-int8", ".int8.tflite", ROUNDED),
     Format("openvino", ".openvino.xml", SAME),
 )
@@ -85,7 +86,9 @@ class Converter:
             except ImportError as error:
                 remedy = "Install them: pip install 'flowers[export]'."
                 raise InputError(f"the packages of {wanted.name}", str(error), remedy) from error
-            except (ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
+            except (FlowersError, OSError, MemoryError):
+                raise  # of the world, not of the graph
+            except Exception as error:  # each converter has exceptions of its own
                 reason = (str(error).strip() or log()).split("\n")[0][:300]
                 raise InputError(
                     f"a graph that {wanted.name} can hold", reason, "Choose another format."

@@ -127,18 +127,20 @@ def _files(card: Card) -> str:
         return ""
     lines = [
         "## Files\n",
-        "Every file answered the whole test split by its own runtime, beside the Keras model.\n",
-        "| file | same top answer | largest difference | accuracy | size | one photo | SHA-256 |",
-        "|---|---|---|---|---|---|---|",
+        "Every file answered so many test photos by its own runtime, beside the Keras model.\n",
+        "| file | photos | same top answer | largest difference | accuracy | size | one photo "
+        "| SHA-256 |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in card.files.items():
         lines.append(
-            f"| {name} | {row['agreement']:.2%} | {row['difference']:.1e} | {row['accuracy']:.4f} "
-            f"| {amount(row['bytes'])} | {1000 * row['latency']:.1f} ms | `{row['sha256'][:16]}` |"
+            f"| {name} | {row['photos']:,} | {row['agreement']:.2%} | {row['difference']:.1e} "
+            f"| {row['accuracy']:.4f} | {amount(row['bytes'])} | {1000 * row['latency']:.1f} ms "
+            f"| `{row['sha256'][:16]}` |"
         )
         if row.get("plain") is not None:
             lines.append(
-                f"| as if the CPU had no VNNI | | {row['plain_difference']:.1e} "
+                f"| as if the CPU had no VNNI | | | {row['plain_difference']:.1e} "
                 f"| {row['plain']:.4f} | | | |"
             )
     return "\n".join(lines)
