@@ -53,7 +53,7 @@ class Point:
 POINTS = (
     Point(
         "cold", "From nothing: commands beside `import tensorflow`", "cold.py",
-        ("--rounds", "9"), ("--rounds", "1"), 2,
+        ("--rounds", "9", "--backbone", "resnet50"), ("--rounds", "1"), 4,
     ),
     Point(
         "reading", "Reading photos", "reading.py",
@@ -150,7 +150,7 @@ def options_of(point: Point, arguments: argparse.Namespace) -> list[str]:
     small = "miniature" in options  # a network for trying scripts out: it has no weights
     if arguments.model and point.name in ("predicting", "cold", "reading") and not small:
         exported = arguments.model.with_suffix(".int8.tflite")
-        options += ["--model", str(arguments.model if point.name == "predicting" else exported)]
+        options += ["--model", str(exported if point.name == "reading" else arguments.model)]
     if point.script == "textbook.py":
         options += ["--weights", "none" if small else str(arguments.weights or "none")]
     return options

@@ -1,8 +1,9 @@
 """How long a command takes from nothing, and how much memory, beside `import tensorflow`.
 
-    .venv/bin/python benchmarks/cold.py --model models/flowers.int8.tflite
+    .venv/bin/python benchmarks/cold.py --model models/flowers.keras
 
-`flowers --help` is asked, and `flowers predict` about one photo where a model is named; each in a
+`flowers --help` is asked, and where a model is named `flowers predict` about one photo: as it is by
+default, by the int8 export beside the model where there is one, and by the model itself. Each is a
 process of its own. The files lie in the operating system's cache after the first round.
 """
 
@@ -13,7 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import engines
 import interleaved
+import predicting
 import sample
 from interleaved import Row
 
@@ -29,17 +32,17 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace) -> list[Row]:
     """Time and memory of each command beside the import."""
-    with tempfile.TemporaryDirectory(prefix="cold-") as work:
-        photo = arguments.photo or sample.paths(None, Path(work), 5)[0]
-        commands = {"flowers --help": (*COMMAND, "--help")}
-        if arguments.model:
-            asked = ("predict", str(photo), "--model", str(arguments.model))
-            commands[f"flowers predict, {arguments.model.suffixes[0]}"] = (*COMMAND, *asked)
+    with tempfile.TemporaryDirectory(prefix="cold-") as name:
+        work = Path(name)
+        photo = (arguments.photo or sample.paths(None, work, 5)[0]).resolve()
+        if arguments.backbone and not arguments.model:
+            arguments.model = predicting.exported(work / "made", arguments)
+        commands = {"flowers --help": (*COMMAND, "--help"), **_asked(photo, arguments.model, work)}
         commands["import tensorflow"] = TENSORFLOW
         memory: dict[str, list[float]] = {name: [] for name in commands}
 
         def side(name: str) -> float:
-            seconds, megabytes = interleaved.peak(commands[name])
+            seconds, megabytes = interleaved.peak(commands[name], work)
             memory[name].append(megabytes)
             return seconds
 
@@ -56,11 +59,30 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     return rows
 
 
+def _asked(photo: Path, model: Path | None, work: Path) -> dict[str, tuple[str, ...]]:
+    """`flowers predict` in a folder whose models/ is that of the model, in several ways."""
+    if model is None:
+        return {}
+    if model.name != "flowers.keras":
+        raise SystemExit(f"expected a model called flowers.keras; received {model}")
+    (work / "models").symlink_to(model.resolve().parent)
+    asked = (*COMMAND, "predict", str(photo))
+    commands = {"flowers predict": asked}
+    for name, file in (("int8", "flowers.int8.tflite"), (".keras", model.name)):
+        if (work / "models" / file).is_file():
+            commands[f"flowers predict, {name}"] = (*asked, "--model", f"models/{file}")
+    return commands
+
+
 def _arguments() -> argparse.Namespace:
     parser = interleaved.parser(__doc__, rounds=7)
-    parser.add_argument("--model", type=Path, help="an exported model; without it only --help")
+    parser.add_argument("--model", type=Path, help="flowers.keras with its exports beside it")
+    parser.add_argument("--backbone", help="of a model to make; without either only --help")
+    parser.add_argument("--size", type=int, default=224, help="px of a side, of that one")
     parser.add_argument("--photo", type=Path, help="a real or painted one when left out")
-    return parser.parse_args()
+    found = parser.parse_args()
+    found.engines = (engines.DEFAULT, engines.INT8)  # what the model that is made has beside it
+    return found
 
 
 if __name__ == "__main__":

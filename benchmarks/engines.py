@@ -6,6 +6,7 @@ programs do, with Pillow alone, and give probabilities.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 BATCH = 32
+DEFAULT = "flowers predict"  # what the command does where no model is named
 OURS = {  # name: how the file ends
+    DEFAULT: ".tflite",
     "flowers, .keras": ".keras",
     "flowers, SavedModel": ".savedmodel",
     "flowers, ONNX": ".onnx",
@@ -26,15 +29,22 @@ Answer = Callable[[np.ndarray], np.ndarray]  # [B, S, S, 3] -> probabilities [B,
 
 
 def open_ours(name: str, model: Path) -> Callable[[list[str]], object]:
-    """Our predictor on the export of `model` that `name` means: paths -> answers."""
+    """Our predictor on the export of `model` that `name` means: paths -> answers.
+
+    It is opened as the command opens it: once for a photo, and anew for a folder.
+    """
     from flowers.ship.predictor import Predictor
 
-    predictor = Predictor.load(model.with_name(model.stem + OURS[name]))
+    @functools.cache
+    def opened(count: int) -> Predictor:
+        if name == DEFAULT:
+            return Predictor.load_quickest(model, count=count)[0]
+        return Predictor.load(model.with_name(model.stem + OURS[name]), count=count)
 
     def run(paths: list[str]) -> object:
         if len(paths) == 1:
-            return predictor.predict(paths[0])
-        return [answer for _, answer in predictor.predict_many(paths)]
+            return opened(1).predict(paths[0])
+        return [answer for _, answer in opened(BATCH).predict_many(paths)]
 
     return run
 

@@ -139,11 +139,11 @@ def serve(answer: Callable[[dict], dict], first: dict) -> None:
         print(MARK + json.dumps(answer(json.loads(line))), flush=True)
 
 
-def peak(command: Sequence[str]) -> tuple[float, float]:
-    """Runs a command to its end: (seconds, peak resident memory in MB)."""
+def peak(command: Sequence[str], folder: Path | None = None) -> tuple[float, float]:
+    """Runs a command to its end, in `folder`: (seconds, peak resident memory in MB)."""
     started = time.perf_counter()
     process = subprocess.Popen(
-        list(command), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        list(command), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder
     )
     assert process.stderr is not None
     with process.stderr:

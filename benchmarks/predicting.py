@@ -71,7 +71,7 @@ def measure(photos: list[Path], arguments: argparse.Namespace) -> tuple[dict, di
 
 
 def rows(one: dict, many: dict, absent: dict, arguments: argparse.Namespace) -> list[Row]:
-    """The fastest float32 engine of ours beside every bare one, int8 beside it."""
+    """What `flowers predict` does beside every bare float32 engine, and int8 beside it."""
     note = "; ".join(f"{name} was left out: {why}" for name, why in absent.items())
     made = []
     for what, found, unit, best in (
@@ -79,7 +79,9 @@ def rows(one: dict, many: dict, absent: dict, arguments: argparse.Namespace) -> 
         ("a folder", many, "/s", max),
     ):
         middle = {name: statistics.median(values) for name, values in found.items()}
-        ours = best((n for n in middle if n in engines.OURS and n != engines.INT8), key=middle.get)
+        float32 = [n for n in middle if n in engines.OURS and n != engines.INT8]
+        default = engines.DEFAULT in float32
+        ours = engines.DEFAULT if default else best(float32, key=middle.get)
         bare = [name for name in middle if name in engines.BARE]
         for name in bare:
             bound = None
