@@ -24,6 +24,7 @@ from keras import layers, ops
 from flowers.errors import InputError
 from flowers.model.classifier import POOL
 from flowers.progress import progress
+from flowers.train.features import once
 
 BATCH = 32  # photos a forward pass
 STEPS = 16  # on the way from no features to the photo's; the middles of as many equal parts
@@ -133,18 +134,13 @@ def explain_all(
     found: list[Explanation] = []
     size = min(BATCH, len(photos))
 
-    def run(batch: np.ndarray | list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        if len(photos) > size:
-            return asking.predict_on_batch(batch)
-        # one batch is over before a graph of the layers is compiled, which takes seconds
-        return tuple(ops.convert_to_numpy(output) for output in asking(batch, training=False))
-
+    run = once if len(photos) <= size else _compiled
     with progress(None, "heat maps", total=len(photos)) as bar:
         while len(found) < len(photos):
             # the last photo fills up the last batch: one shape is compiled once
             rows = np.minimum(np.arange(len(found), len(found) + size), len(photos) - 1)
             parts = [part[rows] for part in inputs]
-            probabilities, maps = run(parts if len(parts) > 1 else parts[0])
+            probabilities, maps = run(asking, *parts)
             labels = probabilities.argmax(1) if classes is None else parts[1]
             found += [
                 Explanation(int(label), float(shares[label]), evidence)
@@ -152,6 +148,11 @@ def explain_all(
             ]
             bar.update(size)
     return tuple(found[: len(photos)])
+
+
+def _compiled(model: keras.Model, *inputs: np.ndarray) -> list[np.ndarray]:
+    """All outputs over one batch, by a graph that is compiled for the first and kept."""
+    return model.predict_on_batch(list(inputs) if len(inputs) > 1 else inputs[0])
 
 
 def _evidence(

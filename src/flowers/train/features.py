@@ -24,7 +24,7 @@ from flowers.train.replicas import ONE, Replicas
 
 SHARD = 128  # photos a file: 51 MB of conv4 output; a kill loses the work of one file
 BATCH = 32  # photos a forward pass
-_AGAIN = threading.RLock()  # batches are read by two threads, which JAX does not let share a model
+AT_ONCE = 4 * 224 * 224  # px of photos that go through a network together layer by layer
 LARGEST = float(np.finfo(np.float16).max)
 
 Read = Callable[[np.ndarray], np.ndarray]  # photo numbers int [B] -> network input [B, ...]
@@ -134,9 +134,11 @@ def compute(
     if room is not None and room < kept * row_bytes(trunk):
         kept = room // row_bytes(trunk) // SHARD * SHARD
 
+    turn = threading.Lock()  # batches are read by two threads, which share the trunk
+
     def again(absent: np.ndarray) -> np.ndarray:
         parts = range(0, len(absent), BATCH)
-        with _AGAIN:
+        with turn:
             return np.concatenate([_rows(trunk, read(absent[n : n + BATCH])) for n in parts])
 
     found = Features(place, photos, shape, kept, again, sum(n for (n,) in beside))
@@ -218,11 +220,20 @@ def forward_all(model: keras.Model, batch: np.ndarray, size: int = BATCH) -> lis
     return [np.asarray(output, np.float32)[: size - max(missing, 0)] for output in outputs]
 
 
-def once(model: keras.Model, batch: np.ndarray) -> list[np.ndarray]:
+def once(model: keras.Model, *inputs: np.ndarray) -> list[np.ndarray]:
     """As `forward_all`, for a model that is shown this one batch and no other: layer by layer,
-    without the seconds that it takes to compile a graph of them."""
-    outputs = keras.tree.flatten(model(batch, training=False))
-    return [np.asarray(keras.ops.convert_to_numpy(output), np.float32) for output in outputs]
+    without the seconds that it takes to compile a graph of them.
+
+    What all layers gave for some photos is held until the last one has run, 0.1 GB for a photo of
+    224 px in ResNet50, so that only a few photos go through at a time.
+    """
+    size = max(1, AT_ONCE // int(np.prod(inputs[0].shape[1:3])))
+    parts = []
+    for start in range(0, len(inputs[0]), size):
+        part = [values[start : start + size] for values in inputs]
+        outputs = model(part if len(part) > 1 else part[0], training=False)
+        parts.append([keras.ops.convert_to_numpy(each) for each in keras.tree.flatten(outputs)])
+    return [np.concatenate(outputs).astype(np.float32) for outputs in zip(*parts, strict=True)]
 
 
 def each(model: keras.Model, photos: np.ndarray, rows: np.ndarray, what: str) -> list[np.ndarray]:
