@@ -133,15 +133,7 @@ def compute(
     kept = len(photos)
     if room is not None and room < kept * row_bytes(trunk):
         kept = room // row_bytes(trunk) // SHARD * SHARD
-
-    turn = threading.Lock()  # batches are read by two threads, which share the trunk
-
-    def again(absent: np.ndarray) -> np.ndarray:
-        parts = range(0, len(absent), BATCH)
-        with turn:
-            return np.concatenate([_rows(trunk, read(absent[n : n + BATCH])) for n in parts])
-
-    found = Features(place, photos, shape, kept, again, sum(n for (n,) in beside))
+    found = Features(place, photos, shape, kept, _again(trunk, read), sum(n for (n,) in beside))
     missing = [s for s in range(-(-kept // SHARD)) if not _shard(place, s).is_file()]
     if not missing:
         return found
@@ -199,6 +191,18 @@ def _fill(
         if start + BATCH >= min((shard + 1) * SHARD, len(photos)):
             _write(_shard(place, shard), np.concatenate(rows))
             rows = []
+
+
+def _again(trunk: keras.Model, read: Read) -> Read:
+    """Computes rows when they are read; batches are read by two threads, which share the trunk."""
+    turn = threading.Lock()
+
+    def again(absent: np.ndarray) -> np.ndarray:
+        parts = range(0, len(absent), BATCH)
+        with turn:
+            return np.concatenate([_rows(trunk, read(absent[n : n + BATCH])) for n in parts])
+
+    return again
 
 
 def row_bytes(trunk: keras.Model) -> int:
