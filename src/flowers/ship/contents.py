@@ -16,6 +16,7 @@ from pathlib import Path
 
 from flowers import hdf5
 from flowers.errors import InputError
+from flowers.ship import wiring
 
 NOVELTY = "flowers/novelty.npz"  # a member of the .keras archive
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
@@ -154,6 +155,7 @@ def _litert(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(8)[4:] != b"TFL3":
             raise _refusal(path, "a LiteRT model", "a file of another kind")
+    wiring.require_sound(path)
 
 
 def _onnx(path: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from flowers.data import parallel
 from flowers.errors import InputError
 from flowers.ship import contents
+from flowers.train import memory
 
 if TYPE_CHECKING:
     import keras
@@ -47,7 +48,8 @@ def open_model(path: str | Path, card: Card, *, plain: bool = False, threads: in
 
     Raises:
         InputError: an ending that none of them has, a runtime that is not installed, a file that
-            it cannot open, or other shapes than the card's.
+            it cannot open, or other shapes than the card's; of what it gives back: an answer
+            that the runtime cannot compute.
     """
     path = Path(path)
     openers = {
@@ -79,11 +81,24 @@ def open_model(path: str | Path, card: Card, *, plain: bool = False, threads: in
     except InputError:
         raise
     except Exception as error:  # each runtime has exceptions of its own
-        reason = str(error).strip().split("\n")[0][:200]
-        raise InputError(
-            f"a model in {path}", reason or type(error).__name__, "Export or copy it again."
-        ) from error
-    return run
+        raise _unusable(path, error) from error
+
+    def answer(batch: np.ndarray) -> Outputs:
+        try:
+            return run(batch)
+        except Exception as error:  # some look at a part of the file only when they compute it
+            if memory.exhausted(error):
+                raise
+            raise _unusable(path, error) from error
+
+    return answer
+
+
+def _unusable(path: Path, error: Exception) -> InputError:
+    reason = str(error).strip().split("\n")[0][:200]
+    return InputError(
+        f"a model in {path}", reason or type(error).__name__, "Export or copy it again."
+    )
 
 
 def side_by_side(path: Path) -> int:
