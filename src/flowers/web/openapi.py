@@ -41,10 +41,8 @@ def describe(labels: Sequence[str], limits: PageLimits) -> dict[str, object]:
 
 def _predict(limits: PageLimits) -> dict[str, object]:
     file = {"type": "string", "format": "binary"}
-    form = {
-        "type": "object",
-        "properties": {"photo": {"type": "array", "items": file, "maxItems": limits.files}},
-    }
+    files = {"type": "array", "items": file, "minItems": 1, "maxItems": limits.files}
+    form = _object(("photo",), photo=files)
     megabytes = f"{limits.photo.bytes / 2**20:.0f} MB"
     return {
         "operationId": "predict",
