@@ -22,7 +22,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help train test faults audit bench peers lint lab notebooks lock clean
+.PHONY: help train test faults audit tools bench peers lint lab notebooks lock clean
 
 help: ## show this list
 	@echo 'make TARGET, where TARGET is one of:'
@@ -39,8 +39,11 @@ test: $(STAMP) ## the whole suite, then the notebooks; with ARGS="tests/test_x.p
 faults: $(STAMP) ## inject faults in full numbers, hours; ARGS="--list" names them, ARGS="kills" runs one
 	@PYTHONPATH=tests $(BIN)/python -m faults $(ARGS)
 
-audit: $(STAMP) ## look for packages with known holes
+audit: $(STAMP) ## look for packages with known holes; ends with 3 where the index does not tell
 	@PYTHONPATH=tests $(BIN)/python -m faults.supply
+
+tools: $(STAMP) ## atheris, schemathesis, pip-audit for `make faults` and `make audit` (230 MB)
+	@$(PIP) --require-hashes --upgrade --target .venv/tools -r tests/faults/tools.lock
 
 bench: $(STAMP) ## measure beside what else there is, hours; ARGS="--quick" in minutes, ARGS="--list" names
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
@@ -59,11 +62,13 @@ lab: $(STAMP) ## open the notebooks in Jupyter
 notebooks: $(STAMP) ## run the notebooks anew, as under test, and keep what they print; see notebooks/README.md
 	@$(BIN)/python notebooks/execute.py $(ARGS)
 
-lock: ## for maintainers: write requirements.lock anew from pyproject.toml (needs uv)
+lock: ## for maintainers: write the lock files anew from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo 'Expected uv, which writes the lock file.' \
 	  'Received: no such command. Install it, for example with `pipx install uv`.' >&2; exit 2; }
 	uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
 	  --python-version 3.11 -o requirements.lock $(ARGS)
+	uv pip compile --group tools -c requirements.lock --universal --generate-hashes \
+	  --python-version 3.11 -o tests/faults/tools.lock $(ARGS)
 
 clean: ## remove .venv and what the tools left behind; photos and models stay
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist

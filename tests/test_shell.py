@@ -71,12 +71,24 @@ def test_the_lock_file_holds_every_direct_dependency_at_or_above_its_floor():
     assert low == {}, "`make lock` writes requirements.lock anew"
 
 
-def test_every_locked_package_has_a_hash():
-    blocks = re.split(
-        r"^(?=[\w.-]+==)", (ROOT / "requirements.lock").read_text("utf-8"), flags=re.M
-    )
-    assert len(blocks) > 100
+@pytest.mark.parametrize(
+    ("lock", "least"), [("requirements.lock", 100), ("tests/faults/tools.lock", 20)]
+)
+def test_every_locked_package_has_a_hash(lock, least):
+    blocks = re.split(r"^(?=[\w.-]+==)", (ROOT / lock).read_text("utf-8"), flags=re.M)
+    assert len(blocks) > least
     assert [block for block in blocks[1:] if "--hash=sha256:" not in block] == []
+
+
+def test_the_tools_lie_beside_the_packages_and_are_of_the_same_versions():
+    def locked(name: str) -> set[tuple[str, str]]:
+        return set(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text("utf-8"), re.M))
+
+    ours, tools = locked("requirements.lock"), locked("tests/faults/tools.lock")
+    shared = {name for name, _ in ours} & {name for name, _ in tools}
+    assert len(shared) > 10
+    assert {one for one in tools if one[0] in shared} <= ours
+    assert {"atheris", "pip-audit", "schemathesis"} <= {name for name, _ in tools - ours}
 
 
 PARALLEL = "-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder"
@@ -171,6 +183,13 @@ def test_make_test_runs_the_notebooks_once_there_are_some(make):
     ]
     make("test", "ARGS=-x")
     assert make.calls() == ["python -m pytest -x"]
+
+
+def test_make_tools_installs_them_into_a_folder_of_their_own(make):
+    (make.python).write_text(FAKE_PYTHON.replace("echo packages", 'echo "$*"'))
+    assert make("tools").returncode == 0
+    *_, called = make.calls()
+    assert "--target .venv/tools" in called and "-r tests/faults/tools.lock" in called
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml"])

@@ -14,19 +14,20 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from faults import small_model
+from faults import guided, small_model, tools
 from faults.outcome import Outcome
 
 TESTS = Path(__file__).resolve().parents[1]
 PATIENCE = 120.0  # seconds for a file: the first pays for importing TensorFlow
 FUZZED = ("flowers.tflite", "flowers.onnx", "flowers.keras")
+REPRODUCERS = Path(__file__).with_name("reproducers")
+LOADER = guided.Target("faults.fuzz_models", 60, 4_000, 200_000, slice=200)
 
 
 class Opener:
@@ -438,36 +439,78 @@ def hostile(names: tuple[str, ...] = tuple(CORPUS), sound: Path | None = None) -
     return outcome
 
 
-def fuzz(seconds: float, seed: int = 0, names: tuple[str, ...] = FUZZED) -> Outcome:
+def fuzz(seconds: float, keep: Path = REPRODUCERS) -> Outcome:
     """Spoiled model files, each with a card that vouches for it: refused or answered, no more.
 
     The card is what a stranger's file would have to come with: without it the hash alone refuses
-    every one of these, before any runtime sees it.
+    every one of these, before any runtime sees it. By atheris, which looks for files that reach new
+    code; by `spoil` where that is not installed.
     """
+    if not tools.installed("atheris"):
+        return spoil(seconds, keep=keep)
+    with tempfile.TemporaryDirectory(prefix="flowers-faults-") as place:
+        seeds = list(_seeds(Path(place)))
+    seeds += [path.read_bytes() for path in REPRODUCERS.glob("fuzz_models-*.bin")]
+    return guided.fuzz(LOADER, seconds, seeds, keep)
+
+
+def _seeds(place: Path) -> Iterator[bytes]:
+    """Sound models, and the hostile ones that are one file of a kind that `named` knows."""
+    sound = small_model.write(place / "sound", names=FUZZED)
+    yield from ((sound / name).read_bytes() for name in FUZZED)
+    for number, (file, spoil, _) in enumerate(CORPUS.values()):
+        if file in (*FUZZED, "backbone.h5"):
+            home = place / str(number)
+            folder = shutil.copytree(sound, home / "models")
+            spoil(folder, home / "canary")
+            content = (folder / file).read_bytes()
+            if len(content) < LOADER.largest:
+                yield content
+
+
+def named(content: bytes) -> str:
+    """The name of a model file that begins like this."""
+    kinds = {b"PK": "flowers.keras", b"\x89HDF": "backbone.h5"}
+    if content[4:8] == b"TFL3":
+        return "flowers.tflite"
+    return next((name for head, name in kinds.items() if content.startswith(head)), "flowers.onnx")
+
+
+def open_again(content: bytes, place: Path, opener: Opener) -> str:
+    """What is wrong with how a model file's bytes are taken, under a card; "" when nothing is."""
+    path = place / named(content)
+    path.write_bytes(content)
+    small_model.describe(place)
+    answer = opener.open(path)
+    path.unlink()
+    return "" if {"refused", "answered"} & set(answer) else f"{path.name}: {answer}"
+
+
+def spoil(
+    seconds: float, seed: int = 0, names: tuple[str, ...] = FUZZED, keep: Path = REPRODUCERS
+) -> Outcome:
+    """Sound model files with a few bytes changed, until the time is up."""
     outcome, opener, chance = Outcome(), Opener(), random.Random(seed)
-    counts = Counter()
     with tempfile.TemporaryDirectory(prefix="flowers-faults-") as place:
         sound = small_model.write(Path(place, "sound"), names=names)
-        contents = {name: (sound / name).read_bytes() for name in names}
+        contents = [(sound / name).read_bytes() for name in names]
         folder, end = Path(place, "models"), time.monotonic() + seconds
         folder.mkdir()
         try:
             while time.monotonic() < end:
-                name = names[outcome.tries % len(names)]
-                spoilt = bytearray(contents[name])
+                spoilt = bytearray(contents[outcome.tries % len(contents)])
                 for _ in range(chance.randint(1, 6)):
                     where = chance.randrange(len(spoilt))
                     spoilt[where : where + 4] = chance.choice(
                         (chance.randbytes(4), bytes(4), b"\xff" * 4, chance.randbytes(1))
                     )
-                (folder / name).write_bytes(spoilt)
-                small_model.describe(folder)
-                answer = opener.open(folder / name)
-                (folder / name).unlink()
-                counts[next(iter(answer))] += 1
-                right = {"refused", "answered"} & set(answer)
-                outcome.expect(bool(right), f"{name}: {answer}")
+                wrong = open_again(bytes(spoilt), folder, opener)
+                outcome.expect(not wrong, wrong)
+                if wrong:
+                    keep.mkdir(exist_ok=True)
+                    name = f"fuzz_models-{len(outcome.failures):02}.bin"
+                    (keep / name).write_bytes(spoilt)
         finally:
             opener.close()
-    outcome.figures = ", ".join(f"{count:,} {word}" for word, count in counts.most_common())
+    outcome.figures = "spoiled at random"
     return outcome

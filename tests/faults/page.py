@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from faults import tools
 from faults.outcome import Outcome
 from faults.pictures import _animals, spoiled, with_seed
 from flowers.data import painted
@@ -221,7 +222,18 @@ TYPES = (
 WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40)
 
 
-def api(model: Path, seconds: float, seed: int = 0, most: int = 10**9) -> Outcome:
+def api(model: Path, seconds: float) -> Outcome:
+    """Odd requests to every route until the time is up.
+
+    By schemathesis, to a server of its own; by `odd_requests` where that is not installed.
+    """
+    from faults import described
+
+    asked = described.requests if tools.installed("schemathesis") else odd_requests
+    return asked(model, seconds)
+
+
+def odd_requests(model: Path, seconds: float, seed: int = 0, most: int = 10**9) -> Outcome:
     """Odd requests to every route of the API's own description, until the time is up.
 
     None is answered with 5xx (but 503 with Retry-After); what is answered is among the statuses

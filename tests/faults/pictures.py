@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from faults import guided, tools
 from faults.outcome import Outcome
 from flowers.config import PhotoLimits
 from flowers.data import photos
@@ -29,6 +30,8 @@ import zoo
 MEMORY = 150_000_000  # bytes that one image may take besides
 SECONDS = 2.0  # of the processor for one image: others may be using it too
 REPRODUCERS = Path(__file__).with_name("reproducers")
+FUZZED = PhotoLimits(pixels=1_000_000)
+READER = guided.Target("faults.fuzz_reader", 30, 700, 40_000, slice=600)
 
 
 def by_reader() -> Outcome:
@@ -113,22 +116,35 @@ def by_page(model: Path) -> Outcome:
     return outcome
 
 
-def fuzz(seconds: float, seed: int = 0, keep: Path = REPRODUCERS) -> Outcome:
-    """Spoiled animals to the reader until the time is up: read or refused, within 5 s each."""
-    contents = [a.content for a in _animals() if len(a.content) < 40_000]
-    outcome, end = Outcome(), time.monotonic() + seconds
-    limits = PhotoLimits(pixels=1_000_000)
+def misread(content: bytes) -> str:
+    """What is wrong with how the reader takes bytes; "" when they are read, or refused in short."""
+    started = time.process_time()
+    try:
+        photo = photos.read(content, 32, FUZZED)
+        said = "" if photo.shape == (32, 32, 3) and photo.dtype == np.uint8 else "odd pixels"
+    except PhotoError as error:
+        said = "" if len(error.received) < 80 else "a long reason"
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+    return said or ("slow" if time.process_time() - started > 5 else "")
 
-    def read(content: bytes) -> str:
-        started = time.monotonic()
-        try:
-            photo = photos.read(content, 32, limits)
-            said = "" if photo.shape == (32, 32, 3) and photo.dtype == np.uint8 else "odd pixels"
-        except PhotoError as error:
-            said = "" if len(error.received) < 80 else "a long reason"
-        except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-        return said or ("slow" if time.monotonic() - started > 5 else "")
+
+def fuzz(seconds: float, keep: Path = REPRODUCERS) -> Outcome:
+    """Bytes to the reader until the time is up, each read or refused within 5 s.
+
+    By atheris, which looks for bytes that reach new code; by `spoil` where that is not installed.
+    """
+    if not tools.installed("atheris"):
+        return spoil(seconds, keep=keep)
+    seeds = [a.content for a in _animals() if len(a.content) < READER.largest]
+    seeds += [path.read_bytes() for path in REPRODUCERS.glob("fuzz_reader-*.bin")]
+    return guided.fuzz(READER, seconds, seeds, keep)
+
+
+def spoil(seconds: float, seed: int = 0, keep: Path = REPRODUCERS) -> Outcome:
+    """Spoiled animals to the reader until the time is up, each read or refused within 5 s."""
+    contents = [a.content for a in _animals() if len(a.content) < READER.largest]
+    outcome, end = Outcome(), time.monotonic() + seconds
 
     @settings(
         max_examples=500,
@@ -140,17 +156,17 @@ def fuzz(seconds: float, seed: int = 0, keep: Path = REPRODUCERS) -> Outcome:
     @given(spoiled(contents))
     def some(content: bytes) -> None:
         if time.monotonic() < end:
-            said = read(content)
+            said = misread(content)
             outcome.expect(not said, said)
             if said:
                 keep.mkdir(exist_ok=True)
-                (keep / f"{len(outcome.failures):02}.bin").write_bytes(content)
+                (keep / f"fuzz_reader-{len(outcome.failures):02}.bin").write_bytes(content)
 
     chance = random.Random(seed)
     while time.monotonic() < end and len(outcome.failures) < 10:
         with_seed(some, chance.getrandbits(63))()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    outcome.figures = f"most memory {peak / 1e6:,.0f} MB"
+    outcome.figures = f"hypothesis: most memory {peak / 1e6:,.0f} MB"
     return outcome
 
 

@@ -60,8 +60,11 @@ def page(kept: Mapping[str, Mapping], known: Mapping) -> str:
 
 _LIMITS = """## What is not claimed
 
-- Bytes are spoiled by hypothesis, starting from the zoo; no fuzzer that watches the code's coverage
-  (atheris) and no schemathesis is part of the lock file.
+- atheris and schemathesis come with `make tools`, and no package of atheris is for anything but
+  Linux on x86-64 (3.0 of November 2025 is the last for Python 3.11). Where they are missing,
+  hypothesis and chance spoil the bytes and make the requests; the figures say which it was.
+- atheris watches Python: ours, Pillow's and h5py's, and what opens archives. Decoders and runtimes
+  in C run with what it finds, unwatched.
 - The limit of 20 GB an archive is tried in small (4 MB), like all limits in `make test`.
 - An OpenVINO model is two files. A kill between their two renames leaves a pair that no card
   describes: it is refused, and `flowers export` makes it again.

@@ -1,19 +1,24 @@
 """What the project is made of: floors below which a package is not safe, and who is talked to.
 
-`python -m faults.supply` is `make audit`: pip-audit over the lock file where that is installed and
-its data can be reached, and the floors below in any case.
+`python -m faults.supply` is `make audit`: the floors below in any case, and the known holes of
+what requirements.lock names where pip-audit is installed (`make tools`) and the index tells them.
+It ends with 0 when all were looked up and there are none, with 2 when there is one or a package is
+below its floor, and with 3 when the floors alone could be looked at.
 """
 
 from __future__ import annotations
 
+import json
 import re
-import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+
+from faults import tools
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,26 +55,63 @@ def below_their_floors(versions: dict[str, list[Version]]) -> list[str]:
     return low
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the package index told: a line a hole, of how many packages out of how many it knows
+    such things, and why nobody could be asked ("" where that went well)."""
+
+    holes: tuple[str, ...] = ()
+    told: int = 0
+    asked: int = 0
+    problem: str = ""
+
+
+def known_holes(lock: Path = ROOT / "requirements.lock") -> Answer:
+    """Asks the package index, through pip-audit, about every package of a lock file.
+
+    pip-audit leaves out what the index has no data about, and then ends well: that is no answer.
+    """
+    if not tools.installed("pip_audit"):
+        return Answer(problem="pip-audit is not installed (`make tools` does that)")
+    command = [sys.executable, "-m", "pip_audit", "--requirement", str(lock), "--disable-pip"]
+    command += ["--require-hashes", "--progress-spinner", "off", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=tools.environment())
+    try:
+        packages = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError):
+        last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        return Answer(problem=f"pip-audit ended with {done.returncode}: {last[:300]}")
+    told = [each for each in packages if "skip_reason" not in each]
+    holes = tuple(
+        f"{each['name']} {each['version']}: {hole['id']}, mended in "
+        f"{', '.join(hole['fix_versions']) or 'no version yet'}"
+        for each in told
+        for hole in each["vulns"]
+    )
+    return Answer(holes, len(told), len(packages))
+
+
 def main() -> int:
-    """Prints what was found; 0 when that is nothing, 2 otherwise."""
-    low = below_their_floors(locked())
+    """Prints what was found; 0 when that is nothing, 2 when it is something, 3 when not all could
+    be looked up."""
+    low, answer = below_their_floors(locked()), known_holes()
     print("\n".join(low) or f"floors: all of {len(FLOORS)} packages are at or above theirs")
-    program = shutil.which("pip-audit", path=str(Path(sys.executable).parent)) or shutil.which(
-        "pip-audit"
-    )
-    if program is None:
-        print("pip-audit is not installed: known holes were not looked up, only the floors above")
-        return 2 if low else 0
-    command = [program, "--requirement", str(ROOT / "requirements.lock"), "--disable-pip"]
-    done = subprocess.run(
-        [*command, "--require-hashes", "--progress-spinner", "off"], capture_output=True, text=True
-    )
-    print(done.stdout + done.stderr)
-    unreachable = re.search(r"ConnectionError|Max retries|resolve|timed out", done.stderr)
-    if done.returncode and unreachable:
-        print("pip-audit's data cannot be reached: only the floors above were looked at")
-        return 2 if low else 0
-    return 2 if low or done.returncode else 0
+    for hole in answer.holes:
+        print(f"known hole: {hole}")
+    if answer.problem:
+        print(f"known holes: not looked up. {answer.problem}", file=sys.stderr)
+    elif answer.told < answer.asked:
+        missing = answer.asked - answer.told
+        print(
+            f"known holes: the package index has no such data about {missing} of {answer.asked} "
+            "packages, which were not looked up. Ask again where it can be reached directly.",
+            file=sys.stderr,
+        )
+    else:
+        print(f"known holes: {len(answer.holes)} in {answer.told} packages")
+    if low or answer.holes:
+        return 2
+    return 3 if answer.problem or answer.told < answer.asked else 0
 
 
 if __name__ == "__main__":

@@ -113,11 +113,13 @@ FAULTS = (
     ),
     Fault(
         9,
-        "spoiled bytes to the reader",
+        "spoiled bytes to the reader, and to the loader of models",
         "no crash, no hang, no runaway memory",
         (
             "data/test_photos.py::test_spoiled_bytes_are_read_or_refused_and_nothing_else",
             "faults/test_pictures.py::test_the_kept_reproducers",
+            "faults/test_models.py::test_the_kept_reproducers",
+            "faults/test_guided.py::test_what_ends_the_process_is_counted_and_kept",
         ),
         ("fuzz-reader", "fuzz-models"),
     ),
@@ -136,6 +138,7 @@ FAULTS = (
         "refused with the reason before anything in them runs",
         (
             "faults/test_models.py::test_a_hostile_model_is_refused",
+            "faults/test_models.py::test_a_miswired_model_never_reaches_its_runtime",
             "ship/test_predictor.py::test_a_changed_file_is_refused_before_it_is_opened",
         ),
         ("models",),

@@ -1,5 +1,6 @@
 """No network at import, no telemetry, and a lock file of packages without known holes."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from packaging.version import Version
 
 import flowers
-from faults import supply
+from faults import supply, tools
 
 PACKAGE = Path(flowers.__file__).parent
 
@@ -56,3 +57,36 @@ def test_what_is_installed_is_what_is_locked():
     locked = supply.locked()
     for name in supply.FLOORS:
         assert Version(metadata.version(name)) in locked[name], name
+
+
+FINE = {"name": "pillow", "version": "13.0", "vulns": []}
+HOLE = {"name": "keras", "version": "3.1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["3.2"]}]}
+UNKNOWN = {"name": "onnx", "skip_reason": "Dependency not found and could not be audited"}
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "says"),
+    [
+        ([FINE], 0, "known holes: 0 in 1 packages"),
+        ([FINE, HOLE], 2, "known hole: keras 3.1: PYSEC-1, mended in 3.2"),
+        ([FINE, UNKNOWN], 3, "no such data about 1 of 2 packages"),
+        (None, 3, "not looked up. pip-audit ended with 1: ConnectionError: no network"),
+    ],
+)
+def test_the_audit_says_what_it_could_not_look_up(tmp_path, monkeypatch, capsys, told, code, says):
+    stand_in = tmp_path / "pip_audit" / "__main__.py"
+    stand_in.parent.mkdir()
+    answer = json.dumps({"dependencies": told})
+    stand_in.write_text(
+        f"print({answer!r})" if told else "import sys; sys.exit('ConnectionError: no network')"
+    )
+    monkeypatch.setattr(tools, "PLACE", tmp_path)
+    assert supply.main() == code
+    printed = capsys.readouterr()
+    assert says in printed.out + printed.err and "floors: all of" in printed.out
+
+
+def test_the_audit_without_pip_audit_says_how_to_get_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tools, "PLACE", tmp_path)
+    assert supply.main() == 3
+    assert "make tools" in capsys.readouterr().err

@@ -1,14 +1,17 @@
 """Fault 11: hostile model files, each with a card that vouches for it."""
 
 import ast
+import random
+import shutil
 from pathlib import Path
 
 import pytest
 
 import flowers
 from faults import models
+from flowers.errors import InputError
 from flowers.model import backbone, classifier
-from flowers.ship import bundle, contents
+from flowers.ship import bundle, contents, wiring
 
 # Who may open what a runtime trusts, and behind which look at it.
 OPENERS = {
@@ -27,6 +30,45 @@ def test_a_hostile_model_is_refused_for_its_reason(sound):
     outcome = models.hostile(sound=sound)
     assert outcome.tries >= 30
     assert not outcome.failures, "\n".join(outcome.failures)
+
+
+def test_the_kept_reproducers_are_refused_or_answered(tmp_path):
+    opener = models.Opener()
+    try:
+        for path in sorted(models.REPRODUCERS.glob("fuzz_models-*.bin")):
+            assert models.open_again(path.read_bytes(), tmp_path, opener) == "", path.name
+    finally:
+        opener.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("fuzz_models-c22b761b903b.bin", "writes where something else stands"),
+        ("fuzz_models-2eeebba7610d.bin", "reads what no earlier one wrote"),
+    ],
+)
+def test_a_miswired_model_never_reaches_its_runtime(tmp_path, path, reason):
+    model = shutil.copy(models.REPRODUCERS / path, tmp_path / "flowers.tflite")
+    with pytest.raises(InputError, match=reason):
+        contents.require_harmless(Path(model))
+
+
+def test_models_cut_or_changed_anywhere_are_taken_apart_without_harm(sound, tmp_path):
+    content, chance = (sound / "flowers.tflite").read_bytes(), random.Random(0)
+    path, refused = tmp_path / "flowers.tflite", 0
+    wiring.require_sound(sound / "flowers.tflite")
+    for number in range(300):
+        spoilt = bytearray(content[: chance.randrange(len(content))] if number % 3 else content)
+        for _ in range(chance.randint(1, 6)):
+            where = chance.randrange(len(spoilt) or 1)
+            spoilt[where : where + 4] = chance.choice((b"\xff" * 4, bytes(4), chance.randbytes(4)))
+        path.write_bytes(spoilt)
+        try:
+            wiring.require_sound(path)
+        except InputError:
+            refused += 1
+    assert refused > 200
 
 
 @pytest.mark.parametrize(

@@ -17,5 +17,5 @@ def test_the_kept_reproducers_and_new_ones_are_read_or_refused(tmp_path):
             assert photos.read(path, 32).shape == (32, 32, 3)
         except PhotoError as error:
             assert error.received
-    outcome = pictures.fuzz(3, seed=7, keep=tmp_path)
+    outcome = pictures.spoil(3, seed=7, keep=tmp_path)
     assert outcome.tries > 0 and not outcome.failures, "\n".join(outcome.failures)
