@@ -27,7 +27,13 @@ def requests(model: Path, seconds: float) -> Outcome:
     with serving(model) as server, tempfile.TemporaryDirectory(prefix="flowers-faults-") as place:
         Path(place, "schemathesis.toml").write_text(_SETTINGS)
         address = f"http://127.0.0.1:{server.port}/openapi.json"
-        edges = ("run", "--phases", "examples,coverage", "--max-time", str(max(10, seconds // 10)))
+        edges = (
+            "run",
+            "--phases",
+            "examples,coverage",
+            "--max-time",
+            str(max(10, round(seconds / 10))),
+        )
         for mode in (edges, ("fuzz", "--max-time", str(max(1, round(seconds))))):
             cases.append(_ask(mode, address, Path(place), outcome))
         gone = server.process.poll() is not None or not server.healthy()
@@ -40,6 +46,7 @@ def _ask(mode: tuple[str, ...], address: str, place: Path, outcome: Outcome) -> 
     """Runs schemathesis; how many requests it sent. What it found is noted."""
     told = place / f"{mode[0]}.json"
     command = [sys.executable, "-m", "schemathesis.cli", *mode, "--continue-on-failure"]
+    command += ["--request-timeout", "60"]  # of a machine that has other work as well
     command += ["--report-json-path", str(told), "--no-color", address]
     done = subprocess.run(
         command,
@@ -55,8 +62,9 @@ def _ask(mode: tuple[str, ...], address: str, place: Path, outcome: Outcome) -> 
         f"{each['title']} ({each['count']}): {', '.join(each['operations'])}"
         for each in report.get("failures", [])
     ]
-    if (done.returncode or report.get("errors")) and not found:
-        found = [f"schemathesis ended with {done.returncode}: {done.stdout[-300:]}"]
+    found += [f"{str(each)[:500]}" for each in report.get("errors", [])]
+    if done.returncode and not found:
+        found = [f"schemathesis ended with {done.returncode}: {(done.stdout + done.stderr)[-300:]}"]
     elif not cases:
         found = ["schemathesis asked nothing"]
     outcome.tries += cases
