@@ -18,10 +18,12 @@ from flowers.errors import InputError
 _MODEL_CODES, _MODEL_GRAPHS, _MODEL_BUFFERS = 1, 2, 4
 _GRAPH_TENSORS, _GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 0, 1, 2, 3
 _TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_BUFFER = 0, 1, 2
+_BUFFER_DATA, _BUFFER_PLACE = 0, 1
 _OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS = 0, 1, 2
 _CODE_OLD, _CODE_CUSTOM, _CODE = 0, 1, 3  # codes above 127 have a place of their own
 _ABSENT = -1  # instead of an input: the bias, which is the third
 _BIASED = {3, 4, 9}  # Conv2D, DepthwiseConv2D and FullyConnected: those that do without one
+_MOST_TABLES, _MOST_NUMBERS = 20_000, 1_000  # of a list; the largest of ours has 300, and 16
 _BYTES = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 9: 1}  # of a number, by its type in the schema
 
 
@@ -49,29 +51,28 @@ class _Table:
     def has(self, slot: int) -> bool:
         return bool(self._field(slot))
 
-    def _vector(self, slot: int) -> tuple[int, int]:
+    def _vector(self, slot: int, most: float = math.inf) -> tuple[int, int]:
         """Where a list begins, and how many it holds."""
         field = self._field(slot)
         if not field:
             return 0, 0
         place = field + _number(self.content, field, "<I")
-        return place + 4, _number(self.content, place, "<I")
+        count = _number(self.content, place, "<I")
+        if count > most:
+            raise ValueError(f"a list of {count:,}")
+        return place + 4, count
 
     def length(self, slot: int) -> int:
         return self._vector(slot)[1]
 
     def numbers(self, slot: int) -> tuple[int, ...]:
         """A list of int32."""
-        place, count = self._vector(slot)
-        if place + 4 * count > len(self.content):
-            raise ValueError("a list beyond the end")
+        place, count = self._vector(slot, _MOST_NUMBERS)
         return struct.unpack_from(f"<{count}i", self.content, place)
 
     def tables(self, slot: int) -> Iterator[_Table]:
         """A list of tables."""
-        place, count = self._vector(slot)
-        if place + 4 * count > len(self.content):
-            raise ValueError("a list beyond the end")
+        place, count = self._vector(slot, _MOST_TABLES)
         for entry in range(place, place + 4 * count, 4):
             yield _Table(self.content, entry + _number(self.content, entry, "<I"))
 
@@ -114,7 +115,10 @@ def _wrong(model: _Table) -> str:
     if len(graphs) != 1:
         return f"{len(graphs)} graphs instead of one"
     (graph,) = graphs
-    sizes = [buffer.length(0) for buffer in model.tables(_MODEL_BUFFERS)]
+    buffers = list(model.tables(_MODEL_BUFFERS))
+    if any(buffer.has(_BUFFER_PLACE) for buffer in buffers):
+        return "arrays behind the model's own end"
+    sizes = [buffer.length(_BUFFER_DATA) for buffer in buffers]
     tensors, constant = list(graph.tables(_GRAPH_TENSORS)), set()
     for index, tensor in enumerate(tensors):
         buffer = tensor.number(_TENSOR_BUFFER, "<I")
