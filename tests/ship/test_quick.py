@@ -135,6 +135,14 @@ def test_what_is_not_the_models_is_passed_over(models, monkeypatch, fault):
     assert opened == models and predictor.card == cards.load(models)
 
 
+def test_a_model_that_was_copied_in_without_its_card_is_not_answered_for(models):
+    content = bytearray(models.read_bytes())
+    content[len(content) // 2] ^= 1
+    models.write_bytes(content)
+    with pytest.raises(InputError, match="changed or damaged"):
+        Predictor.load_quickest(models)
+
+
 def test_its_answers_are_the_models(models, shipped):
     own, (quick, _) = Predictor.load(models), Predictor.load_quickest(models)
     for path in sorted(shipped.photos.rglob("*.jpg"))[::7]:

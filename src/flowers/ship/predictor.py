@@ -129,6 +129,8 @@ class Predictor:
             InputError: as `load`, of the model.
         """
         model = Path(model)
+        if model.is_file():
+            cards.load(model)  # a model without its card must not be answered for by another's form
         for ending in QUICKEST_FIRST:
             form = model.with_name(model.stem + ending)
             if cards.describes(form):
