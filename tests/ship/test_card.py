@@ -58,6 +58,36 @@ def test_after_a_kill_the_next_replacement_starts_from_what_is_there(pair, publi
     del block
 
 
+@pytest.mark.parametrize("forms", [1, 3])
+def test_forms_of_the_model_before_are_not_the_new_ones(pair, forms):
+    """After a kill between a new model and its card the old forms must not answer for it."""
+    model, old, new = pair
+    names = ("flowers.tflite", "flowers.onnx", "flowers.int8.tflite")[:forms]
+    lite, *_ = (files.write_bytes(model.with_name(name), b"of the old") for name in names)
+    rows = {name: {"sha256": files.sha256(lite)} for name in names}
+    replace(old, files=rows).save(model)
+    block = cards.replacing(model, new)
+    block.__enter__()  # and it never comes to its end
+    assert cards.load(lite).catalogue == old.catalogue
+    files.write_bytes(model, b"new")
+    assert cards.load(model) == new
+    with pytest.raises(InputError, match="does not know"):
+        cards.load(lite)
+    with cards.replacing(model, replace(new, catalogue="newest", sha256="0" * 64)):
+        assert cards.load(model) == new
+    del block
+
+
+def test_what_is_not_a_card_is_replaced_as_if_it_were_not_there(pair):
+    model, _, new = pair
+    for text in ("[]", '{"files": null}', '{"format": 1, "before": []}'):
+        cards.path_of(model).write_text(text)
+        with cards.replacing(model, new):
+            files.write_bytes(model, b"new")
+            assert cards.load(model) == new
+        assert cards.load(model) == new
+
+
 def test_exports_keep_their_rows_while_another_is_replaced(pair):
     model, old, _ = pair
     lite = files.write_bytes(model.with_name("flowers.tflite"), b"lite")

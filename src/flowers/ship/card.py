@@ -15,6 +15,7 @@ from flowers.errors import InputError, WorldError
 from flowers.judge.sets import PredictionSets
 
 _BEFORE = "before"  # in a card: the one that it is about to replace
+_LOOKS = 3  # at a card and its files, where another process replaces them meanwhile
 
 
 @dataclass(frozen=True)
@@ -120,21 +121,19 @@ def load(model: str | Path, *, verify: bool = True) -> Card:
     path = path_of(model)
     if not path.is_file():
         raise InputError(f"the model's card at {path}", "no such file", "Keep both files together.")
-    values = files.read_json(path)
-    card = _card(values, path)
-    if not verify:
-        return card
-    try:
-        _verify(model, card, path)
-    except InputError:
-        if values.get(_BEFORE):  # the files were being replaced: by a process that was killed?
-            card = _card(values[_BEFORE], path)
+    for _ in range(_LOOKS):
+        values = files.read_json(path)
+        if not verify:
+            return _card(values, path)
+        card = _card(_true(path, values), path)
+        try:
             _verify(model, card, path)
-        elif files.read_json(path) != values:  # or at this very moment
-            return load(model)
-        else:
-            raise
-    return card
+            return card
+        except InputError as error:
+            refused = error
+            if not _moving(values) and files.read_json(path) == values:
+                break
+    raise refused
 
 
 @contextlib.contextmanager
@@ -151,7 +150,9 @@ def replacing(model: Path, card: Card) -> Iterator[None]:
     path = path_of(model)
     values = card.as_dict()
     with contextlib.suppress(InputError):
-        values[_BEFORE] = _true(path, files.read_json(path))
+        before = _true(path, files.read_json(path))
+        _card(before, path)  # what is not a card is not kept
+        values[_BEFORE] = before
     files.write_json(path, values)
     try:
         yield
@@ -162,18 +163,28 @@ def replacing(model: Path, card: Card) -> Iterator[None]:
     card.save(model)
 
 
-def _true(path: Path, values: dict) -> dict:
+def _moving(values: object) -> bool:
+    """Whether the files are being replaced, by a process that is at it or was killed at it."""
+    return isinstance(values, dict) and bool(values.get(_BEFORE))
+
+
+def _true(path: Path, values: object) -> object:
     """Of the two cards of a replacement that was cut short, the one that describes the files."""
-    before = values.pop(_BEFORE, None) if isinstance(values, dict) else None
-    return max((values, before), key=lambda card: _described(path, card)) if before else values
+    if not _moving(values):
+        return values
+    after = {key: value for key, value in values.items() if key != _BEFORE}
+    return max((after, values[_BEFORE]), key=lambda card: _described(path, _card(card, path)))
 
 
-def _described(path: Path, values: Mapping) -> int:
-    """How many of the files beside a card are those that it describes."""
-    hashes = {path.with_suffix(".keras").name: values.get("sha256")}
-    hashes |= {name: row.get("sha256") for name, row in values.get("files", {}).items()}
-    places = {path.with_name(name): digest for name, digest in hashes.items()}
-    return sum(place.exists() and fingerprint(place) == known for place, known in places.items())
+def _described(path: Path, card: Card) -> tuple[bool, int]:
+    """Whether the model beside a card is the one it describes, and how many of the forms are.
+
+    The model decides: forms of the one before it may still lie there, and outnumber it.
+    """
+    hashes = {path.with_name(name): row.get("sha256") for name, row in card.files.items()}
+    forms = [form.exists() and fingerprint(form) == known for form, known in hashes.items()]
+    model = path.with_suffix(".keras")
+    return model.exists() and fingerprint(model) == card.sha256, sum(forms)
 
 
 def _card(values: object, path: Path) -> Card:
