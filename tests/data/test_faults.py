@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from flowers.data import catalogue, faults, findings, painted
+from flowers.data import catalogue, faults, findings, painted_set
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory) -> Path:
-    return painted.write(tmp_path_factory.mktemp("painted") / "clean", per_class=6, size=96)
+    return painted_set.write(tmp_path_factory.mktemp("painted") / "clean", per_class=6, size=96)
 
 
 def listed(folder: Path) -> dict[str, bytes]:

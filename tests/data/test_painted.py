@@ -1,9 +1,4 @@
-"""The painted flowers: the same everywhere, varied, hard enough for a test, and written whole."""
-
-import errno
-import subprocess
-import sys
-import time
+"""The painted flowers: the same everywhere, varied, and hard enough for a test."""
 
 import numpy as np
 import pytest
@@ -13,8 +8,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from flowers.data import painted, photos
-from flowers.errors import InputError, WorldError
+from flowers.data import painted
+from flowers.errors import InputError
 
 # Each photo of seed 7 at 64 px, shrunk to 3 x 3 pixels: their red, green and blue in hexadecimal.
 KEPT = {
@@ -98,98 +93,6 @@ def test_mean_colour_does_not_tell_the_flowers_apart():
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     accuracy = cross_val_score(classifier, np.array(colours), labels, cv=folds).mean()
     assert 0.3 < accuracy < 0.8  # 0.2 is chance: colours tell something, as they do in a garden
-
-
-# --- a folder of photos ----------------------------------------------------------------------
-
-
-def contents(folder):
-    return {
-        path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
-def test_a_folder_holds_what_was_asked_for(tmp_path):
-    folder = painted.write(tmp_path / "sets" / "painted", per_class=2, seed=5, size=48)
-    names = {f"{label}/{label}-000{n}.jpg" for label in painted.LABELS for n in (1, 2)}
-    assert set(contents(folder)) == names | {painted.RECORD}
-    for name in names:
-        with Image.open(folder / name) as image:
-            assert (image.format, image.size) == ("JPEG", (48, 48))
-    assert [path.name for path in folder.parent.glob(".*")] == [".painted.lock"]
-
-
-def test_a_photo_in_the_folder_is_the_painted_one(tmp_path):
-    first = painted.write(tmp_path / "first", per_class=2, size=64)
-    for number in range(2):
-        photo = photos.read(first / "tulip" / f"tulip-000{number + 1}.jpg", size=64)
-        loss = np.abs(photo.astype(float) - painted.paint("tulip", number, 64)).mean()
-        assert loss < 6  # of JPEG
-    other = painted.write(tmp_path / "other", per_class=2, seed=1, size=64)
-    assert not {bytes_ for bytes_, _ in contents(first).values()} & {
-        bytes_ for bytes_, _ in contents(other).values()
-    }
-
-
-def test_the_same_settings_leave_the_folder_alone(tmp_path, monkeypatch):
-    folder = painted.write(tmp_path / "set", per_class=1, size=32)
-    before = contents(folder)
-    monkeypatch.setattr(painted, "paint", None)
-    assert painted.write(folder, per_class=1, size=32) == folder
-    assert contents(folder) == before
-
-
-def test_other_settings_paint_the_folder_anew(tmp_path):
-    folder = painted.write(tmp_path / "set", per_class=2, size=32)
-    painted.write(folder, per_class=1, size=40)
-    assert len(contents(folder)) == len(painted.LABELS) + 1
-    with Image.open(folder / "rose" / "rose-0001.jpg") as image:
-        assert image.size == (40, 40)
-    assert {path.name for path in tmp_path.iterdir()} == {"set", ".set.lock"}
-
-
-def test_a_folder_with_other_things_in_it_is_left_as_it_is(tmp_path):
-    (tmp_path / "rose").mkdir()
-    (tmp_path / "rose" / "mine.jpg").write_bytes(b"a photo of mine")
-    before = contents(tmp_path)
-    with pytest.raises(InputError, match="Name another folder"):
-        painted.write(tmp_path, per_class=1, size=32)
-    assert contents(tmp_path) == before
-
-
-@pytest.mark.parametrize("per_class", [0, 100_001])
-def test_a_senseless_number_of_photos_is_refused(tmp_path, per_class):
-    with pytest.raises(InputError, match="1 to 100,000 photos"):
-        painted.write(tmp_path / "set", per_class=per_class)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_full_disk_leaves_no_folder(tmp_path, monkeypatch):
-    def fail(label, seed, size):
-        if seed:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return np.zeros((size, size, 3), np.uint8)
-
-    monkeypatch.setattr(painted, "paint", fail)
-    with pytest.raises(WorldError, match="disk is full"):
-        painted.write(tmp_path / "set", per_class=2, size=32)
-    assert {path.name for path in tmp_path.iterdir()} == {".set.lock"}
-
-
-def test_a_killed_painter_leaves_nothing_that_counts(tmp_path):
-    folder = tmp_path / "set"
-    code = "import sys; from flowers.data import painted; painted.write(sys.argv[1], 5000, size=32)"
-    with subprocess.Popen([sys.executable, "-c", code, folder]) as painter:
-        while not any(tmp_path.glob(".set.*.partial/daisy/*.jpg")):
-            assert painter.poll() is None
-            time.sleep(0.02)
-        painter.kill()
-    assert not folder.exists()
-    painted.write(folder, per_class=1, size=32)
-    assert len(contents(folder)) == len(painted.LABELS) + 1
-    assert {path.name for path in tmp_path.iterdir()} == {"set", ".set.lock"}
 
 
 def test_a_ground_is_a_photo_without_a_flower_and_another_one_for_each_seed():

@@ -45,9 +45,9 @@ class Place:
     @property
     def photos(self) -> Path:
         """A painted set of 60 photos of 64 px."""
-        from flowers.data import painted
+        from flowers.data import painted_set
 
-        return painted.write(self.folder / "photos", per_class=12, seed=0, size=64)
+        return painted_set.write(self.folder / "photos", per_class=12, seed=0, size=64)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ CODE = textwrap.dedent("""
         from flowers.data import catalogue, pixels
         content = pixels.cache(catalogue.build(url), 32, folder).tobytes()
     elif what == "painted":
-        from flowers.data import painted
-        root = painted.write(folder / "painted", per_class=2, seed=0, size=64)
+        from flowers.data import painted_set
+        root = painted_set.write(folder / "painted", per_class=2, seed=0, size=64)
         paths = sorted(p for p in Path(root).rglob("*.jpg"))
         content = b"".join(path.read_bytes() for path in paths)
     elif what == "card":

@@ -6,30 +6,20 @@ some of them out of focus or in a vase, and then what a camera does to them. It 
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from flowers import files
 from flowers.data.painting import grounds
 from flowers.data.painting.canvas import Canvas, Light
 from flowers.data.painting.plants import HABITS, Habit, leaves, stem, vase
 from flowers.data.painting.surfaces import Surface, leaf_green, mix, unit
-from flowers.data.parallel import ordered
 from flowers.errors import InputError
-from flowers.progress import progress
 
 LABELS = ("daisy", "dandelion", "rose", "sunflower", "tulip")
 EDITION = 1  # rises whenever a seed paints another picture than before
-QUALITY = 92  # of the JPEG files
-RECORD = "painted.json"  # stands in a painted folder and tells its settings
 
-_SEEDS = 100_000  # photos of each flower that one seed of `write` has
 _FINENESS = 1.5  # cells of the sharp canvas along one pixel
 _PITCHES = ((1.1, 1.5), (0.55, 0.95), (0.05, 0.35))  # radians of the camera: above, tilted, side
 _NUMBERS = (0.52, 0.2, 0.14, 0.08, 0.06)  # shares of photos with 1 to 5 flowers
@@ -53,7 +43,7 @@ def paint(label: str, seed: int, size: int = 224) -> np.ndarray:
     Raises:
         InputError: the label is unknown, or a number is out of its range.
     """
-    _check(label, seed, size)
+    check(label, seed, size)
     rng = np.random.default_rng([LABELS.index(label), seed])
     view = _draw(rng, HABITS[label].views)
     potted = view == 2 and rng.random() < 0.3
@@ -93,14 +83,19 @@ def ground(seed: int, size: int = 224) -> np.ndarray:
     Raises:
         InputError: a number is out of its range.
     """
-    _check(LABELS[0], seed, size)
+    check(LABELS[0], seed, size)
     rng = np.random.default_rng([len(LABELS), seed])
     choice = (*dict.fromkeys(grounds.ABOVE + grounds.LEVEL), grounds.room)
     chosen = choice[rng.integers(len(choice))]
     return _photo(rng, chosen(rng, size).astype(np.float32))
 
 
-def _check(label: str, seed: int, size: int) -> None:
+def check(label: str, seed: int, size: int) -> None:
+    """Refuses what cannot be painted.
+
+    Raises:
+        InputError: the label is unknown, or a number is out of its range.
+    """
     if label not in LABELS:
         raise InputError(f"one of {', '.join(LABELS)}", repr(label), "Name one of these flowers.")
     if seed < 0:
@@ -244,82 +239,3 @@ def _photo(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     elif shaken < 0.4:
         image = image.filter(ImageFilter.GaussianBlur(blurred * size))
     return np.asarray(image)
-
-
-# A folder of photos --------------------------------------------------------------------------
-
-
-def write(folder: str | os.PathLike, per_class: int = 200, seed: int = 0, size: int = 224) -> Path:
-    """Paints `per_class` photos of each flower into `folder`, as <label>/<label>-0001.jpg.
-
-    The folder appears whole or not at all. One painted before with the same settings is kept as
-    it is; one painted with other settings is replaced.
-
-    Args:
-        folder: where the photos go.
-        per_class: photos of each flower, 1 to 100,000.
-        seed: 0 or more; another seed paints other photos.
-        size: px of a side, 16 to 2048.
-
-    Raises:
-        InputError: a number is out of its range, or the folder holds something else.
-        WorldError: the disk is full or read-only.
-    """
-    folder = Path(folder)
-    _check(LABELS[0], seed, size)
-    if not 1 <= per_class <= _SEEDS:
-        raise InputError(
-            f"1 to {_SEEDS:,} photos of each flower", str(per_class), "Name a number between them."
-        )
-    settings = {"edition": EDITION, "per_class": per_class, "seed": seed, "size": size}
-    if _settings(folder) == settings:
-        return folder
-    files.require_space(folder, 3000 + per_class * size * size, "the painted photos")
-    with files.locked(folder):
-        before = _settings(folder)
-        if before == settings:  # another process painted it while we waited
-            return folder
-        if before is not None:
-            _remove(folder)
-        with files.atomic_folder(folder) as fresh:
-            _fill(fresh, per_class, seed * _SEEDS, size)
-            files.write_json(fresh / RECORD, settings)
-    return folder
-
-
-def _settings(folder: Path) -> object:
-    """The settings a folder was painted with; None where there is no folder, or an empty one."""
-    if (folder / RECORD).is_file():
-        return files.read_json(folder / RECORD)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(
-            f"an empty or a painted folder at {folder}",
-            "something else, which is left as it is",
-            "Name another folder.",
-        )
-    return None
-
-
-def _remove(folder: Path) -> None:
-    """Under a name that `files.sweep` knows, so that a kill leaves no half of a folder."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.partial.old")
-    with files.world(folder):
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
-        shutil.rmtree(aside)
-
-
-def _fill(folder: Path, per_class: int, first: int, size: int) -> None:
-    def save(job: tuple[str, int]) -> None:
-        label, number = job
-        path = folder / label / f"{label}-{number + 1:04d}.jpg"
-        # in memory first: Pillow does not notice when a full disk takes but a part of a file
-        buffer = io.BytesIO()
-        Image.fromarray(paint(label, first + number, size)).save(buffer, "JPEG", quality=QUALITY)
-        path.write_bytes(buffer.getvalue())
-
-    for label in LABELS:
-        (folder / label).mkdir()
-    jobs = [(label, number) for label in LABELS for number in range(per_class)]
-    for _ in progress(ordered(save, jobs), "painting", total=len(jobs)):
-        pass

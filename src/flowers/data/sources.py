@@ -187,9 +187,9 @@ def _named(
 
 
 def _painted(folder: Path, seed: int, per_class: int, why: str) -> Source:
-    from flowers.data import painted  # numpy and Pillow, for nobody else here
+    from flowers.data import painted_set  # numpy and Pillow, for nobody else here
 
-    root = painted.write(folder / "painted", per_class=per_class, seed=seed)
+    root = painted_set.write(folder / "painted", per_class=per_class, seed=seed)
     return Source("painted", root, f"painted: {count(root)} were painted, {why}")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowers.model.classifier import Classifier
+from flowers.model.folding import folded
 from flowers.train import features
 from flowers.train.inputs import Inputs
 
@@ -33,7 +34,7 @@ def look(classifier: Classifier, pixels: np.ndarray, rows: np.ndarray, what: str
         rows: int [N], which of them.
         what: shown beside the progress bar.
     """
-    model = classifier.levels()
+    model = folded(classifier.levels())
     names = sorted(model.output)  # the order in which Keras flattens a dict
     whole = features.each(model, pixels, rows, what)
     arrays = dict(zip(names, whole, strict=True))

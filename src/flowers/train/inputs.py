@@ -15,6 +15,7 @@ from flowers.config import Config, Phase
 from flowers.data.augment import augment, shifted
 from flowers.data.pixels import Streamed
 from flowers.model.classifier import Classifier, fingerprint
+from flowers.model.folding import folded
 from flowers.progress import progress
 from flowers.train import features
 from flowers.train.batches import ReadViews
@@ -125,7 +126,7 @@ class Inputs:
     def _stage_features(self) -> list[Features]:
         """Feature maps at the cut, one store a view."""
         trunk = self.classifier.trunk("stage")
-        watched = self.classifier.watched("stage")
+        watched = folded(self.classifier.watched("stage"))
         stores = [
             features.compute(
                 watched,
@@ -177,7 +178,7 @@ class Inputs:
         if not self._thaws("stage"):
             last = self._pooled_stores[0].read(self.train).astype(np.float32)
             return {"conv4": self.at_cut(self.train), "conv5": last}
-        store, between = self._stage_features[0], self.classifier.between()
+        store, between = self._stage_features[0], folded(self.classifier.between())
         last = []
         with progress(None, "what it has learned to see", total=len(self.train)) as bar:
             for start in range(0, len(self.train), features.BATCH):
@@ -225,11 +226,12 @@ class Inputs:
             between = self.classifier.between()
             stores = self._stage_features
             key = f"{self._key(self.classifier.trunk('stage'))} {fingerprint(between)}"
-            source = [(between, store.read) for store in stores]
+            quick = folded(between)
+            source = [(quick, store.read) for store in stores]
         else:
             trunk = self.classifier.trunk("head")
             key = self._key(trunk)
-            watched = self.classifier.watched("head")
+            watched = folded(self.classifier.watched("head"))
             source = [
                 (watched, lambda photos, view=view: self.photos(photos, view))
                 for view in range(self.config.views)
@@ -252,7 +254,8 @@ class Inputs:
 
     def _key(self, trunk) -> str:
         """Everything the features depend on but the photos' numbers and the view."""
-        return f"{self.key} {fingerprint(trunk)} {trunk.compute_dtype} seed {self.config.seed}"
+        kind = f"{trunk.compute_dtype} folded"
+        return f"{self.key} {fingerprint(trunk)} {kind} seed {self.config.seed}"
 
     def _view_key(self, view: int) -> str:
         """What a view's pixels depend on besides; the photo itself on nothing."""
