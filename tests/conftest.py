@@ -25,8 +25,9 @@ SHAPES = {"circle": (200, 60, 60), "square": (60, 170, 80), "triangle": (70, 90,
 # The files that take longest: they come first, or one of them would be left to one process at the
 # end while the others have nothing to do.
 LONGEST = (
-    *("test_pipeline.py", "test_training.py", "test_tuning.py", "test_models.py", "test_export.py"),
-    *("test_cli.py", "test_saves.py", "test_trusted.py", "test_classifier.py"),
+    *("test_pipeline.py", "test_replicas.py", "test_training.py", "test_scoring_ray.py"),
+    *("test_tuning.py", "test_cli.py", "test_benchmarks.py", "test_sources.py", "test_export.py"),
+    *("test_saves.py", "test_models.py", "test_classifier.py", "test_folding.py", "test_resnet.py"),
 )
 
 

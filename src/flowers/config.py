@@ -83,7 +83,7 @@ class Phase:
 
 # The three phases of the default recipe.
 HEAD = Phase("head", thaw="head", epochs=30, rate=1e-3, batch=64, patience=8)
-LAST_STAGE = Phase("last stage", thaw="stage", epochs=6, rate=5e-4, patience=3)
+LAST_STAGE = Phase("last stage", thaw="stage", epochs=3, rate=5e-4, patience=3)  # of 4 views
 EVERYTHING = Phase("everything", thaw="all", epochs=10, rate=5e-5, patience=4)
 
 # Networks that start from random weights learn in one phase, to its end.

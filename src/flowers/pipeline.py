@@ -14,6 +14,7 @@ import pandas as pd
 from flowers import files, results, verdict
 from flowers.config import DEFAULT, MODEL_SPACE, Config
 from flowers.data import catalogue as catalogues
+from flowers.data import pixels
 from flowers.data.prepared import Photos, prepare
 from flowers.errors import InputError, WorldError
 from flowers.judge import refusal, seen
@@ -82,7 +83,7 @@ def run(
         if outcome is None:
             return None
         if export:
-            gc.collect()  # what only training needed, before the converter takes as much
+            _make_room(prepared)  # the converter takes as much as training did
             with clock.during("exporting"):
                 results.write_quick(model, prepared, say)
         resumed_from.unlink(missing_ok=True)
@@ -109,6 +110,7 @@ def _run(
         strangers = refusal.read_strangers(others, config.size, *known, say)
     everywhere = np.arange(len(prepared.pixels)) if folds else None  # one cache for all folds
     trained = fit(prepared, config, augmented=everywhere, **how)
+    _make_room(prepared)
     hosts.part(replicas.processes, say)
     if not replicas.writes:
         return None, trained.checkpoint  # this process only helped to train
@@ -121,6 +123,12 @@ def _run(
         measured = cross_validate(prepared, config, folds, **how)
         outcome = verdict.judge(prepared, trained, trusted, levels, folds=measured, **shown)
     return outcome, trained.checkpoint
+
+
+def _make_room(prepared: Photos) -> None:
+    """Gives back memory that only what came before needed."""
+    gc.collect()
+    pixels.release(prepared.pixels)
 
 
 def fit(

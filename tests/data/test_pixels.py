@@ -47,6 +47,24 @@ def test_the_cache_is_reused_and_no_photo_is_opened_again(folder, tmp_path, monk
     ]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_of_what_was_read_is_given_back_and_it_can_be_read_again(tmp_path):
+    np.save(tmp_path / "pixels.npy", np.full((200, 224, 224, 3), 7, np.uint8))  # 30 MB
+    kept = np.load(tmp_path / "pixels.npy", mmap_mode="r")
+
+    def mapped() -> int:
+        """MB of files in the memory of this process."""
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile")) // 1024
+
+    before, total = mapped(), int(kept.sum(dtype=np.int64))
+    assert mapped() > before + 20
+    pixels.release(kept)
+    assert mapped() < before + 10
+    assert int(kept.sum(dtype=np.int64)) == total
+    pixels.release(np.zeros(3, np.uint8))  # an array in memory is left alone
+
+
 def test_another_size_or_another_set_has_a_cache_of_its_own(folder, tmp_path):
     built = catalogues.build(folder)
     assert pixels.cache(built, 16, tmp_path / "cache").shape[1] == 16

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,17 @@ def cache(
         path = path.with_name(f"{path.stem}-first-{fitting[0]}.npy")
         return Streamed(_made(catalogue, path, fitting, limits), catalogue, limits)
     return _made(catalogue, path, shape, limits)
+
+
+def release(pixels: np.ndarray | Streamed) -> None:
+    """Gives back the memory that photos read through the map count for; they can be read again.
+
+    Args:
+        pixels: what `cache` gave; an array of another kind is left as it is.
+    """
+    kept = pixels.kept if isinstance(pixels, Streamed) else pixels
+    if isinstance(kept, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        kept.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _made(

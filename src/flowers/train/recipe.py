@@ -15,7 +15,8 @@ from flowers.config import (
 )
 from flowers.train.device import Device
 
-VIEWS = 2
+# Of the same number of steps, four views for three epochs gave fewer mistakes than two for six.
+VIEWS = 4
 # Without pretrained weights the last stage learns nothing useful in a few epochs, while the head on
 # the structured start's frozen features does (model.start); more views keep it from overfitting.
 VIEWS_FROM_RANDOM = 3
