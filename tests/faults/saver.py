@@ -15,12 +15,14 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from flowers import files
 from flowers.errors import InputError, WorldError
@@ -300,6 +302,8 @@ def _in_child(work: Callable[[], None]) -> int:
     if child:
         return child
     try:
+        # the lock of tqdm is one for parent and children: a killed child would keep it for good
+        tqdm.set_lock(threading.RLock())
         work()
         os._exit(0)
     except (InputError, WorldError) as error:

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from faults.saver import KINDS, Kind
 TESTS = Path(__file__).resolve().parents[1]
 CALLS = ("write", "pwrite64", "fsync", "rename")
 FULL = {"write": "ENOSPC", "pwrite64": "ENOSPC", "fsync": "EIO", "rename": "EACCES"}
+PATIENCE = 120.0  # seconds: a save takes less than one
 ENDLESS = 400  # calls of one kind in one save: more would be a mistake here
 
 
@@ -55,7 +57,9 @@ class Saver:
         return int(self.process.stdout.readline())
 
     def ended(self) -> int:
-        """The exit code of the child; waits for its end."""
+        """The exit code of the child; waits for its end, but not for ever."""
+        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        assert ready, f"a save hangs: {self.last()}"
         return int(self.process.stdout.readline())
 
     def once(self, edition: int, tracer: tuple[str, ...] = ()) -> tuple[int, str]:

@@ -13,8 +13,8 @@ CPU, GPU = Device("CPU", False, "float32"), Device("GPU", True, "mixed_bfloat16"
 @pytest.mark.parametrize(
     ("pretrained", "machine", "parts", "views"),
     [
-        (True, CPU, ["head", "stage"], 2),
-        (True, GPU, ["head", "stage", "all"], 2),
+        (True, CPU, ["head", "stage"], 4),
+        (True, GPU, ["head", "stage", "all"], 4),
         (False, CPU, ["head"], 3),
     ],
 )

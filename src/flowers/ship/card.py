@@ -121,19 +121,20 @@ def load(model: str | Path, *, verify: bool = True) -> Card:
     path = path_of(model)
     if not path.is_file():
         raise InputError(f"the model's card at {path}", "no such file", "Keep both files together.")
-    for _ in range(_LOOKS):
-        values = files.read_json(path)
-        if not verify:
-            return _card(values, path)
-        card = _card(_true(path, values), path)
-        try:
-            _verify(model, card, path)
-            return card
-        except InputError as error:
-            refused = error
-            if not _moving(values) and files.read_json(path) == values:
-                break
-    raise refused
+    return _fitting(model, path) if verify else _card(files.read_json(path), path)
+
+
+def _fitting(model: Path, path: Path, looks: int = _LOOKS) -> Card:
+    """The card, compared with the file; where both are being replaced, after another look."""
+    values = files.read_json(path)
+    card = _card(_true(path, values), path)
+    try:
+        _verify(model, card, path)
+    except InputError:
+        if looks > 1 and (_moving(values) or files.read_json(path) != values):
+            return _fitting(model, path, looks - 1)
+        raise
+    return card
 
 
 @contextlib.contextmanager
