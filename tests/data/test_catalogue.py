@@ -510,7 +510,9 @@ def test_folds_of_a_catalogue_follow_its_usable_photos(garden):
 
 
 def test_a_sound_set_may_be_trained_on(garden):
-    catalogues.require_trainable(catalogues.build(garden))
+    built = catalogues.build(garden)
+    catalogues.require_trainable(built)  # it raises where it may not
+    assert len(built.labels) == 2 and not built.usable.empty
 
 
 def test_fewer_than_two_classes_are_refused_with_the_counts(garden):

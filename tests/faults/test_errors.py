@@ -131,5 +131,7 @@ def test_every_kind_ends_with_its_code_and_in_words(error, code):
 
 
 def test_every_module_of_the_command_can_be_imported():
-    for path in sorted((PACKAGE / "cli").glob("*.py")):
-        importlib.import_module(f"flowers.cli.{path.stem}")
+    paths = sorted((PACKAGE / "cli").glob("*.py"))
+    assert paths
+    for path in paths:
+        assert Path(importlib.import_module(f"flowers.cli.{path.stem}").__file__) == path

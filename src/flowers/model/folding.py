@@ -8,6 +8,8 @@ of the time (benchmarks/NOTES.md).
 
 from __future__ import annotations
 
+from collections import Counter
+
 import keras
 import numpy as np
 from keras import layers
@@ -23,47 +25,42 @@ def folded(model: keras.Model) -> keras.Model:
         model: a functional model; its names and its outputs' order are kept.
     """
     inside = _foldable(model)
+    norms = {before: norm for norm, before in inside.items()}
 
     def call(layer: layers.Layer, *args, **kwargs):
         return args[0] if layer.name in inside else layer(*args, **kwargs)
 
     def copy(layer: layers.Layer) -> layers.Layer:
         settings = layer.get_config()
-        if any(before.name == layer.name for before in inside.values()):
+        if layer.name in norms:
             settings["use_bias"] = True
         return type(layer).from_config(settings)
 
     new = keras.models.clone_model(model, clone_function=copy, call_function=call)
-    norms = {before.name: model.get_layer(name) for name, before in inside.items()}
     for layer in new.layers:
-        if layer.name in norms:
-            layer.set_weights(_weights(model.get_layer(layer.name), norms[layer.name]))
-        elif layer.weights:
-            layer.set_weights(model.get_layer(layer.name).get_weights())
+        if layer.weights:
+            own = model.get_layer(layer.name)
+            norm = norms.get(layer.name)
+            layer.set_weights(_weights(own, model.get_layer(norm)) if norm else own.get_weights())
     return new
 
 
-def _foldable(model: keras.Model) -> dict[str, layers.Conv2D]:
-    """The convolution before each BatchNorm that can go into it, by the BatchNorm's name."""
-    read = [tensor for layer in model.layers for tensor in _inputs(layer, model)]
+def _foldable(model: keras.Model) -> dict[str, str]:
+    """The names of the BatchNorms that can be folded, each with that of its convolution."""
+    # a layer may stand in other models too: only what it reads in this one counts
+    nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes]
+    readers = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
+    readers.update(id(tensor) for tensor in model.outputs)
     found = {}
-    for layer in model.layers:
-        if not isinstance(layer, layers.BatchNormalization):
+    for node in nodes:
+        if not isinstance(node.operation, layers.BatchNormalization):
             continue
-        (tensor,) = _inputs(layer, model)
+        (tensor,) = node.input_tensors
         before = tensor._keras_history.operation
-        alone = sum(other is tensor for other in (*read, *model.outputs)) == 1
         plain = type(before) is layers.Conv2D and before.activation is keras.activations.linear
-        if alone and plain and before in model.layers:
-            found[layer.name] = before
+        if plain and readers[id(tensor)] == 1 and before in model.layers:
+            found[node.operation.name] = before.name
     return found
-
-
-def _inputs(layer: layers.Layer, model: keras.Model) -> list:
-    """The tensors that a layer reads within `model`; it may stand in other models too."""
-    within = {id(node) for nodes in model._nodes_by_depth.values() for node in nodes}
-    nodes = [node for node in layer._inbound_nodes if id(node) in within]
-    return [tensor for node in nodes for tensor in node.input_tensors]
 
 
 def _weights(convolution: layers.Conv2D, norm: layers.BatchNormalization) -> list[np.ndarray]:
