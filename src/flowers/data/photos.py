@@ -195,9 +195,17 @@ def _content(source: str | Path | bytes, limits: PhotoLimits) -> tuple[bytes, st
         raise _refusal(name, "an empty file", limits)
     if len(content) > limits.bytes:
         raise _refusal(name, _too_many_bytes(len(content), limits), limits)
-    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > _MOST_SCANS:
+    if content.startswith(b"\xff\xd8") and _scans(content) > _MOST_SCANS:
         raise _refusal(name, f"a JPEG of more than {_MOST_SCANS} scans", limits)
     return content, name
+
+
+def _scans(content: bytes) -> int:
+    """How many scans a JPEG begins; of all pairs of bytes, those at even places and at odd ones."""
+    import numpy as np
+
+    pairs = (np.frombuffer(content, "<u2", (len(content) - k) // 2, k) for k in (0, 1))
+    return sum(int(np.count_nonzero(each == 0xDAFF)) for each in pairs)
 
 
 def _decode(
