@@ -31,16 +31,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
+from scoring_tables import ENGINES, as_text
 
-ENGINES = ("local", "ray")
 KILLS = 5
-TARGETS = {"local": 0.9, "ray": 0.75}  # of the predictor's rate
 BROKEN = 100  # one of so many photos
 COMMAND = (sys.executable, "-c", "from flowers.cli import main; main()", "predict")
-MANY = 100_000_000  # photos of the extrapolation
-WORKERS = (1, 16, 128, 1024)  # of the extrapolation
-BIG_SHARD = 10_000  # photos of a shard there
-BUCKET = 0.06  # seconds from asking a bucket to a photo's last byte, in the extrapolation
 
 
 def main() -> None:
@@ -303,72 +298,7 @@ def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("shard-*.parquet"))
 
 
-# --- words -----------------------------------------------------------------------------------
-
-
-def as_text(result: dict) -> str:
-    """The result as Markdown."""
-    lines = [
-        "| engine | photos | seconds | images a second | memory, all processes | main process |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in result["runs"]:
-        lines.append(
-            f"| {row['engine']} | {row['photos']:,} | {row['seconds']:,} | {row['rate']} | "
-            f"{row['memory_mb']:,} MB (peak {row['memory_peak_mb']:,}) | {row['main_mb']:,} MB |"
-        )
-    lines += ["", "| engine | images a second | of the predictor | of the network | target |"]
-    lines.append("|---|---|---|---|---|")
-    for place, engine in enumerate(ENGINES):
-        row = [row for row in result["runs"] if row["engine"] == engine][-1]
-        beside = result["alone"][2 * place : 2 * place + 2]
-        base = {name: statistics.mean(each[name] for each in beside) for name in beside[0]}
-        shares = " | ".join(
-            f"{row['rate'] / base[name]:.3f} (of {base[name]:.1f})"
-            for name in ("predictor", "network")
-        )
-        lines.append(f"| {engine} | {row['rate']} | {shares} | at least {TARGETS[engine]} |")
-    lines += ["", "| rows of | rows | same path | same answer | largest difference | each once |"]
-    lines.append("|---|---|---|---|---|---|")
-    for name, rows in result["rows"].items():
-        lines.append(
-            f"| {name} | {rows['rows']:,} | {rows['paths']:,} | {rows['same']:,} | "
-            f"{rows['largest_difference']:.1e} | {'yes' if rows['each_once'] else 'no'} |"
-        )
-    for engine, found in result["kills"].items():
-        kills = "; ".join(
-            f"after {kill['after_s']} s with {kill['shards']} shards" for kill in found["kills"]
-        )
-        outlived = sum(kill["outlived"] for kill in found["kills"])
-        lines += [
-            "",
-            f"{engine} killed {len(found['kills'])} times ({kills}); {outlived} processes outlived "
-            f"it, {len(found['left_over'])} temporary files are left.",
-        ]
-    return "\n".join([*lines, "", *extrapolated(result)]) + "\n"
-
-
-def extrapolated(result: dict) -> list[str]:
-    """What 100 million photos would take."""
-    local = [row for row in result["runs"] if row["engine"] == "local"][-1]
-    each = local["rate"] / result["workers"]
-    hours = {workers: MANY / each / workers / 3600 for workers in WORKERS}
-    cells = " | ".join(f"{hours[workers]:,.1f} h" for workers in WORKERS)
-    read, written = MANY * result["bytes_a_photo"] / 1e12, MANY * result["bytes_a_row"] / 1e9
-    needed = 1 / each
-    return [
-        f"| {MANY:,} photos | " + " | ".join(f"{workers:,} workers" for workers in WORKERS) + " |",
-        "|---|" + "---|" * len(WORKERS),
-        f"| hours | {cells} |",
-        "",
-        f"They read {read:,.1f} TB ({result['bytes_a_photo']:,} bytes a photo) and write "
-        f"{written:,.0f} GB ({result['bytes_a_row']} bytes a row) in {MANY // BIG_SHARD:,} shards "
-        f"(`--shard {BIG_SHARD}`). Assumed: a worker is a core like these and does {each:.1f} "
-        "images a second whatever their number; the photos come as fast as they are scored, "
-        f"{result['bytes_a_photo'] * each / 1e6:.1f} MB a second a worker; from a bucket that "
-        f"takes {1000 * BUCKET:.0f} ms a photo, at least {max(1, -(-BUCKET // needed)):.0f} are "
-        "fetched at once by each worker.",
-    ]
+# --- words -------------------------------------------------------------------------------------
 
 
 def _say(line: str) -> None:
