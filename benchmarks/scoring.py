@@ -33,7 +33,6 @@ from pathlib import Path
 import psutil
 from scoring_tables import ENGINES, as_text
 
-KILLS = 5
 BROKEN = 100  # one of so many photos
 COMMAND = (sys.executable, "-c", "from flowers.cli import main; main()", "predict")
 
@@ -54,7 +53,7 @@ def main() -> None:
         "runs": [],
         "alone": [],
     }
-    for engine in ENGINES:
+    for engine in arguments.engines:
         for step in steps:
             if step == steps[-1]:
                 result["alone"].append(alone(paths, arguments))
@@ -62,14 +61,15 @@ def main() -> None:
             _say(f"{result['runs'][-1]}")
         result["alone"].append(alone(paths, arguments))
     whole = lists[steps[-1]]
-    result["kills"] = {engine: killed(engine, whole, arguments) for engine in ENGINES}
-    folders = [arguments.work / f"{engine}-{steps[-1]}" for engine in ENGINES]
+    result["kills"] = {engine: killed(engine, whole, arguments) for engine in arguments.engines}
+    folders = {engine: arguments.work / f"{engine}-{steps[-1]}" for engine in arguments.engines}
     result["rows"] = {
-        "local, ray": compare(*folders),
-        "local, local killed": compare(folders[0], arguments.work / "local-killed"),
-        "ray, ray killed": compare(folders[1], arguments.work / "ray-killed"),
+        f"{engine}, {engine} killed": compare(folder, arguments.work / f"{engine}-killed")
+        for engine, folder in folders.items()
     }
-    result["bytes_a_row"] = round(_bytes(folders[0]) / len(paths))
+    if len(folders) > 1:
+        result["rows"][", ".join(folders)] = compare(*folders.values())
+    result["bytes_a_row"] = round(_bytes(folders[arguments.engines[0]]) / len(paths))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
     arguments.out.with_suffix(".md").write_text(as_text(result))
@@ -172,8 +172,8 @@ def _start(engine: str, photos: Path, out: Path, arguments: argparse.Namespace) 
     command = [*COMMAND, str(photos), "--model", str(arguments.model), "--out", str(out)]
     command += ["--engine", engine, "--workers", str(arguments.workers)]
     command += ["--shard", str(arguments.shard)]
-    log = out.with_suffix(".log").open("ab")
-    return subprocess.Popen(command, stdout=log, stderr=log)
+    with out.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
 
 
 def run(engine: str, photos: Path, count: int, arguments: argparse.Namespace) -> dict:
@@ -228,15 +228,13 @@ def _memory(process: int) -> float:
 def killed(engine: str, photos: Path, arguments: argparse.Namespace) -> dict:
     """A run killed at random times and begun again until it ends; what was there at each kill."""
     out, chance = arguments.work / f"{engine}-killed", random.Random(engine)
-    found, seconds = [], 0.0
+    found: list[dict] = []
     expected = max(run_seconds(engine, arguments), 1.0)
-    while len(found) < KILLS:
+    while len(found) < arguments.kills:
         process = _start(engine, photos, out, arguments)
         patience = chance.uniform(0.02, 0.25) * expected + (8 if engine == "ray" else 1)
-        started = time.perf_counter()
         try:
             process.wait(patience)
-            seconds += time.perf_counter() - started
             break  # it was done before its next kill
         except subprocess.TimeoutExpired:
             family = psutil.Process(process.pid).children(recursive=True)
@@ -315,6 +313,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=800, help="photos of the predictor alone")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--shard", type=int, default=1_000)
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
+    parser.add_argument("--kills", type=int, default=5, help="of each engine")
     parser.add_argument("--work", type=Path, default=Path("scoring-benchmark"))
     parser.add_argument("--out", type=Path, default=Path("scoring-benchmark/result"))
     return parser.parse_args()

@@ -25,7 +25,7 @@ def as_text(result: dict) -> str:
         )
     lines += ["", "| engine | images a second | of the predictor | of the network | target |"]
     lines.append("|---|---|---|---|---|")
-    for place, engine in enumerate(ENGINES):
+    for place, engine in enumerate(result["kills"]):
         row = [row for row in result["runs"] if row["engine"] == engine][-1]
         beside = result["alone"][2 * place : 2 * place + 2]
         base = {name: statistics.mean(each[name] for each in beside) for name in beside[0]}
@@ -55,9 +55,10 @@ def as_text(result: dict) -> str:
 
 
 def extrapolated(result: dict) -> list[str]:
-    """What 100 million photos would take."""
-    local = [row for row in result["runs"] if row["engine"] == "local"][-1]
-    each = local["rate"] / result["workers"]
+    """What 100 million photos would take with the first engine."""
+    engine = result["runs"][0]["engine"]
+    whole = [row for row in result["runs"] if row["engine"] == engine][-1]
+    each = whole["rate"] / result["workers"]
     hours = {workers: MANY / each / workers / 3600 for workers in WORKERS}
     cells = " | ".join(f"{hours[workers]:,.1f} h" for workers in WORKERS)
     read, written = MANY * result["bytes_a_photo"] / 1e12, MANY * result["bytes_a_row"] / 1e9

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from scored import write_model
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 TINY = ("--size", "32", "--backbone", "miniature")
 
@@ -214,6 +216,24 @@ def test_the_textbook(imported, monkeypatch, small_folder, tmp_path):
     )
     monkeypatch.setattr(sys, "argv", ["textbook.py", "--phases", "head", "--epochs", "5"])
     assert textbook.rows(done, textbook._arguments())[0].target == ("at most", pytest.approx(0.25))
+
+
+def test_scoring(imported, monkeypatch, small_folder, tmp_path, capsys):
+    scoring, model = imported("scoring"), write_model(tmp_path)
+    few = "--photos 24 --steps 8 24 --painted 2 --sample 8 --shard 4 --workers 1 --kills 1"
+    places = ["--model", str(model), "--work", str(tmp_path / "w"), "--out", str(tmp_path / "o")]
+    options = [*few.split(), "--engines", "local", "--data", str(small_folder), *places]
+    monkeypatch.setattr(sys, "argv", ["scoring.py", *options])
+    scoring.main()
+    found = json.loads((tmp_path / "o.json").read_text())
+    assert [run["photos"] for run in found["runs"]] == [8, 24]
+    assert all(run["rate"] > 0 and run["memory_peak_mb"] > 0 for run in found["runs"])
+    same = {"rows": 24, "paths": 24, "same": 24, "largest_difference": 0.0, "each_once": True}
+    assert found["rows"] == {"local, local killed": same}
+    assert [kill["outlived"] for kill in found["kills"]["local"]["kills"]] in ([], [0])
+    text = (tmp_path / "o.md").read_text()
+    assert "| local | 24 |" in text and "| 100,000,000 photos |" in text
+    assert text.strip() in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("job", ["steps", "phases"])
