@@ -14,6 +14,8 @@ from flowers.cli import options
 from flowers.cli.options import say
 from flowers.config import (
     MODEL_SPACE,
+    VIEWS,
+    VIEWS_FROM_RANDOM,
     Config,
     adjusted,
     phases,
@@ -72,8 +74,8 @@ RECIPE = (
         "--views",
         default=None,
         type=click.IntRange(1),
-        help="Kept of a training photo: itself and augmented ones.  [default: 2; 3 without "
-        "weights]",
+        help="Kept of a training photo: itself and augmented ones.  "
+        f"[default: {VIEWS}; {VIEWS_FROM_RANDOM} without weights]",
     ),
     click.option(
         "--precision",
