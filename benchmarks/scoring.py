@@ -202,7 +202,7 @@ def run(engine: str, photos: Path, count: int, arguments: argparse.Namespace) ->
 
 
 def _sample(process: subprocess.Popen, samples: list[tuple[float, float, float]]) -> None:
-    """(time, MB of the process and all below it, MB of the process alone), twice a second."""
+    """(time, MB of the process and all below it, MB of the process alone), every 2 s."""
     while process.poll() is None:
         try:
             root = psutil.Process(process.pid)
@@ -211,7 +211,7 @@ def _sample(process: subprocess.Popen, samples: list[tuple[float, float, float]]
             return
         sizes = [_memory(each.pid) for each in family]
         samples.append((time.monotonic(), sum(sizes), sizes[0]))
-        time.sleep(0.5)
+        time.sleep(2)
 
 
 def _memory(process: int) -> float:

@@ -38,6 +38,9 @@ MOST_BLOCKS = 4_000  # pieces of a window: Ray's book-keeping takes about a mill
 STORE = 200_000_000  # bytes of Ray's object store here, and 50 MB more a worker
 READER = 0.2  # of a core: readers wait for disks and networks most of the time
 REMOTE_READERS = 4  # a worker, where photos come from a store; one where they lie on a disk
+# Readers wait for scorers, longer than the second after which Ray ends an idle process here; a new
+# one takes seconds to start, which the scorers lack.
+IDLE = 60_000  # ms
 ATTEMPTS = 3  # to find the cluster, or to start one: on a busy machine Ray gives up after 30 s
 _FOLDER = "photos"
 _SIZE = 150_000  # bytes of a typical photo: Ray plans with it
@@ -72,16 +75,15 @@ def _scored(
 ) -> Iterator[pa.Table]:
     """The rows of a window, in order."""
     here = str(Path.cwd())
-    names = [_named(number, path) for number, path in window]
     folder = _Photos(here, plan.roots)
-    folder.names = names
+    folder.names = [_named(number, path) for number, path in window]
     remote = any(sources.is_remote(path) for _, path in window)
     readers = workers * (REMOTE_READERS if remote else 1)
     read = ray.data.read_binary_files(
-        names,
+        _FOLDER,  # and not the names, of each of which Ray asks whether fsspec can do HTTP: 5 ms
         filesystem=folder,
         include_paths=True,
-        override_num_blocks=min(MOST_BLOCKS, -(-len(names) // plan.batch)),
+        override_num_blocks=min(MOST_BLOCKS, -(-len(window) // plan.batch)),
         num_cpus=READER * workers / readers,
         concurrency=readers,
     )
@@ -161,16 +163,16 @@ class _Worker:
 
 
 def _named(number: int, path: str) -> str:
-    """A photo's name in the folder: any path or URI as plain letters, and its place in the list.
+    """A photo's name in the folder: its place in the list, and any path or URI as plain letters.
 
-    The number comes last, so that no ending such as .gz makes Ray unpack the file.
+    Ray sorts names, and unpacks a file whose name ends in .gz.
     """
-    return f"{_FOLDER}/p{quote(os.fsencode(path), safe='')}@{number}"
+    return f"{_FOLDER}/p{number:015}@{quote(os.fsencode(path), safe='')}@"
 
 
 def _meant(name: str) -> Photo:
     """The photo of a name."""
-    path, _, number = name.removeprefix(f"{_FOLDER}/p").rpartition("@")
+    number, _, path = name.removeprefix(f"{_FOLDER}/p").removesuffix("@").partition("@")
     return int(number), os.fsdecode(unquote_to_bytes(path))
 
 
@@ -195,6 +197,8 @@ def _ray(plan: Plan, say: Callable[[str], None]) -> Iterator[None]:
 
 def _start(plan: Plan, say: Callable[[str], None]) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+    # Ray's C++ warns of its own way of passing the model to actors; what matters is raised as well.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if plan.address:
         _require_answer(plan.address)
         settings: dict[str, Any] = {"address": plan.address}
@@ -202,6 +206,7 @@ def _start(plan: Plan, say: Callable[[str], None]) -> None:
         workers = plan.workers or cores()
         memory = STORE + workers * 50_000_000
         settings = {"num_cpus": workers, "object_store_memory": memory, "include_dashboard": False}
+        settings["_system_config"] = {"idle_worker_killing_time_threshold_ms": IDLE}
     for attempt in range(ATTEMPTS):
         try:
             ray.init(**settings, logging_level=logging.ERROR, log_to_driver=False)
