@@ -58,7 +58,7 @@ def test_a_full_disk_ends_each_command_with_a_remedy_and_leaves_what_was(small_f
     "arguments",
     [
         ("check", "{photos}", "--csv", "/proc/self/catalogue.csv"),
-        ("get", "painted", "--data", "/proc/self/data"),
+        ("get", "painted", "--data-dir", "/proc/self/data"),
         ("train", "--data", "{photos}", "--data-dir", "/proc/self/data", *TINY),
         ("train", "--data", "{photos}", "--out", "/proc/self/flowers.keras", *TINY),
         ("predict", "{photo}", "--model", "{model}", "--csv", "/proc/self/answers.csv"),

@@ -14,7 +14,8 @@ SOURCE_HELP = (
 
 source = click.option("--data", "source", default="auto", show_default=True, help=SOURCE_HELP)
 downloads = click.option(
-    "--data",
+    "--data-dir",
+    "data",
     default="data",
     type=click.Path(path_type=Path),
     show_default=True,
