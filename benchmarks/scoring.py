@@ -16,6 +16,7 @@ to --out.json and --out.md. 20,000 photos take about 40 minutes on 2 cores.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -229,26 +230,18 @@ def killed(engine: str, photos: Path, arguments: argparse.Namespace) -> dict:
     """A run killed at random times and begun again until it ends; what was there at each kill."""
     out, chance = arguments.work / f"{engine}-killed", random.Random(engine)
     found: list[dict] = []
-    expected = max(run_seconds(engine, arguments), 1.0)
     while len(found) < arguments.kills:
-        process = _start(engine, photos, out, arguments)
-        patience = chance.uniform(0.02, 0.25) * expected + (8 if engine == "ray" else 1)
-        try:
-            process.wait(patience)
+        process, started = _start(engine, photos, out, arguments), time.perf_counter()
+        _wait(process, out, len(_shards(out)) + chance.randint(0, 4), chance.uniform(0, 20))
+        if process.poll() is not None:
             break  # it was done before its next kill
-        except subprocess.TimeoutExpired:
-            family = psutil.Process(process.pid).children(recursive=True)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            _, alive = psutil.wait_procs(family, timeout=30)
-            found.append(
-                {
-                    "after_s": round(patience, 1),
-                    "shards": len(list(out.glob("shard-*.parquet"))),
-                    "outlived": len(alive),
-                }
-            )
-            _say(f"{engine} killed: {found[-1]}")
+        seconds, family = time.perf_counter() - started, psutil.Process(process.pid).children(True)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        _, alive = psutil.wait_procs(family, timeout=60)
+        told = {"after_s": round(seconds, 1), "shards": len(_shards(out)), "outlived": len(alive)}
+        found.append(told)
+        _say(f"{engine} killed: {found[-1]}")
     process = _start(engine, photos, out, arguments)
     if process.wait():
         raise SystemExit(f"{engine} did not resume: see {out.with_suffix('.log')}")
@@ -256,19 +249,22 @@ def killed(engine: str, photos: Path, arguments: argparse.Namespace) -> dict:
     return {"kills": found, "left_over": left}
 
 
-def run_seconds(engine: str, arguments: argparse.Namespace) -> float:
-    """A guess of how long a run takes, from when its folder's shards were written."""
-    times = [
-        path.stat().st_mtime
-        for path in arguments.work.glob(f"{engine}-{arguments.photos}/*.parquet")
-    ]
-    return max(times) - min(times) if times else 0.0
+def _wait(process: subprocess.Popen, out: Path, shards: int, seconds: float) -> None:
+    """Until a run has so many shards, and so many seconds more; or until it ends."""
+    while process.poll() is None and len(_shards(out)) < shards:
+        time.sleep(0.1)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("shard-*.parquet"))
 
 
 def _rows(folder: Path) -> Iterator[dict]:
     import pyarrow.parquet as pq
 
-    for path in sorted(folder.glob("shard-*.parquet")):
+    for path in _shards(folder):
         yield from pq.read_table(path).to_pylist()
 
 
@@ -293,7 +289,7 @@ def compare(first: Path, second: Path) -> dict:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("shard-*.parquet"))
+    return sum(path.stat().st_size for path in _shards(folder))
 
 
 # --- words -------------------------------------------------------------------------------------
