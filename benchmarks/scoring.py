@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -41,6 +42,8 @@ COMMAND = (sys.executable, "-c", "from flowers.cli import main; main()", "predic
 def main() -> None:
     """Measures, and writes a JSON file and Markdown tables."""
     arguments = _arguments()
+    if arguments.work.exists() and not (arguments.work / "photos").is_dir():
+        raise SystemExit(f"--work {arguments.work} is there already: name a new folder.")
     shutil.rmtree(arguments.work, ignore_errors=True)
     steps = sorted({min(step, arguments.photos) for step in arguments.steps})
     paths = make(arguments)
@@ -70,9 +73,7 @@ def main() -> None:
     }
     if len(folders) > 1:
         result["rows"][", ".join(folders)] = compare(*folders.values())
-    # of the fewest photos, where copies are rare: Parquet keeps what repeats once
-    few = arguments.work / f"{arguments.engines[0]}-{steps[0]}"
-    result["bytes_a_row"] = round(_bytes(few) / steps[0])
+    result["bytes_a_row"] = round(_bytes_a_row(folders[arguments.engines[0]]))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
     arguments.out.with_suffix(".md").write_text(as_text(result))
@@ -205,7 +206,7 @@ def run(engine: str, photos: Path, count: int, arguments: argparse.Namespace) ->
 
 
 def _sample(process: subprocess.Popen, samples: list[tuple[float, float, float]]) -> None:
-    """(time, MB of the process and all below it, MB of the process alone), every 2 s."""
+    """(time, MB of the process and all below it, MB of the process alone), by and by."""
     while process.poll() is None:
         try:
             root = psutil.Process(process.pid)
@@ -214,7 +215,7 @@ def _sample(process: subprocess.Popen, samples: list[tuple[float, float, float]]
             return
         sizes = [_memory(each.pid) for each in family]
         samples.append((time.monotonic(), sum(sizes), sizes[0]))
-        time.sleep(2)
+        time.sleep(0.1 if len(samples) < 20 else 2)  # a look costs 50 ms where Ray runs
 
 
 def _memory(process: int) -> float:
@@ -234,7 +235,8 @@ def killed(engine: str, photos: Path, arguments: argparse.Namespace) -> dict:
     found: list[dict] = []
     while len(found) < arguments.kills:
         process, started = _start(engine, photos, out, arguments), time.perf_counter()
-        _wait(process, out, len(_shards(out)) + chance.randint(0, 4), chance.uniform(0, 20))
+        pause = chance.uniform(0, arguments.pause)
+        _wait(process, out, len(_shards(out)) + chance.randint(0, 4), pause)
         if process.poll() is not None:
             break  # it was done before its next kill
         seconds, family = time.perf_counter() - started, psutil.Process(process.pid).children(True)
@@ -285,13 +287,22 @@ def compare(first: Path, second: Path) -> dict:
             for a, b in zip(left["probabilities"] or (), right["probabilities"] or (), strict=True)
         ]
         counts["largest_difference"] = max([counts["largest_difference"], *apart])
-        names = ("path", "sha256", "label", "set", "known", "error")
+        names = ("path", "sha256", "label", "set", "novelty", "known", "error")
         counts["same"] += all(left[name] == right[name] for name in names)
     return {**counts, "each_once": seen}
 
 
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in _shards(folder))
+def _bytes_a_row(folder: Path) -> float:
+    """Of photos that are no copies of each other: Parquet keeps once what repeats."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables = [pq.read_table(path).replace_schema_metadata(None) for path in _shards(folder)]
+    whole = pa.concat_tables(tables)
+    first = {digest: row for row, digest in enumerate(whole["sha256"].to_pylist()) if digest}
+    buffer = io.BytesIO()
+    pq.write_table(whole.take(sorted(first.values())), buffer, compression="zstd")
+    return buffer.tell() / len(first)
 
 
 # --- words -------------------------------------------------------------------------------------
@@ -313,6 +324,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shard", type=int, default=1_000)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--kills", type=int, default=5, help="of each engine")
+    parser.add_argument("--pause", type=float, default=20.0, help="s before a kill, at most")
     parser.add_argument("--work", type=Path, default=Path("scoring-benchmark"))
     parser.add_argument("--out", type=Path, default=Path("scoring-benchmark/result"))
     return parser.parse_args()

@@ -259,8 +259,14 @@ def test_a_bucket_is_scored_and_its_secrets_are_kept(
         assert manifest(out)["sources"] == ["s3://garden/photos"]
         for path in out.iterdir():
             assert b"secret" not in path.read_bytes()
+        # alone in the last shard it is a row as well
+        bucket.denied = {max(objects)}
+        done = run_flowers(*command, tmp_path / "alone", "--shard", len(objects) - 1)
+        assert done.code == 0, done.stderr
+        rows = table(tmp_path / "alone")
+        assert len(rows) == len(objects) and rows[-1]["error"] == "a photo that may not be read"
         # no right to list, then none to read
-        bucket.denied.add("")
+        bucket.denied = {""}
         done = run_flowers(*command, tmp_path / "unlisted")
         assert done.code == 3 and "to list s3://garden/photos" in done.stderr
         assert "secret" not in done.stderr + done.stdout

@@ -205,8 +205,13 @@ def _start(plan: Plan, say: Callable[[str], None]) -> None:
     else:
         workers = plan.workers or cores()
         memory = STORE + workers * 50_000_000
-        settings = {"num_cpus": workers, "object_store_memory": memory, "include_dashboard": False}
-        settings["_system_config"] = {"idle_worker_killing_time_threshold_ms": IDLE}
+        settings = {
+            "address": "local",  # or Ray joins the cluster that RAY_ADDRESS or `ray start` left
+            "num_cpus": workers,
+            "object_store_memory": memory,
+            "include_dashboard": False,
+            "_system_config": {"idle_worker_killing_time_threshold_ms": IDLE},
+        }
     for attempt in range(ATTEMPTS):
         try:
             ray.init(**settings, logging_level=logging.ERROR, log_to_driver=False)
