@@ -21,12 +21,25 @@ from bucket import Bucket, serving
 from flowers import files
 from flowers.cli import shipping
 from flowers.errors import InputError, PhotoError, WorldError
-from flowers.scoring import job, local, stores
+from flowers.scoring import job, local, sources, stores
 from flowers.scoring.plan import Plan
+from flowers.scoring.rows import Scorer
 from flowers.scoring.shards import Shards
 from flowers.ship.predictor import Predictor
 from scored import manifest, table, write_model
 
+OFFLINE = Path(__file__).parents[1] / "offline" / "sitecustomize.py"
+POISON = """
+import os, runpy
+runpy.run_path({offline!r})
+from flowers.data import photos
+load = photos.load
+def deadly(path, *limits):
+    if os.path.basename(path) == "poison.jpg":
+        os.kill(os.getpid(), 9)
+    return load(path, *limits)
+photos.load = deadly
+"""
 SMALL = ("--shard", "10", "--batch", "4", "--workers", "2")
 
 
@@ -173,6 +186,69 @@ def test_a_worker_that_is_killed_is_replaced(model, pictures):
     assert said == ["A worker process ended; its photos are scored again."]
 
 
+def test_a_photo_that_ends_its_worker_is_a_row(model, pictures, tmp_path, run_flowers):
+    folder, code = tmp_path / "photos", tmp_path / "code"
+    shutil.copytree(pictures, folder, symlinks=True)
+    for place in ("circle", "square"):
+        shutil.copy(folder / place / f"{place}_00.jpg", folder / place / "poison.jpg")
+    code.mkdir()
+    (code / "sitecustomize.py").write_text(POISON.format(offline=str(OFFLINE)), "utf-8")
+    path = os.pathsep.join([str(code), str(Path(local.__file__).parents[2])])
+    arguments = ("predict", folder, "--model", model, *SMALL, "--out", tmp_path / "scores")
+    done = run_flowers(*arguments, env={"PYTHONPATH": path})
+    assert done.code == 0, done.stderr
+    rows = {row["path"]: row for row in table(tmp_path / "scores")}
+    assert len(rows) == 44
+    said = "a photo that ends the process that reads it"
+    assert {Path(path).name for path, row in rows.items() if row["error"] == said} == {"poison.jpg"}
+    assert sum(row["error"] == said for row in rows.values()) == 2
+    assert sum(row["error"] is None for row in rows.values()) == 38
+
+
+@pytest.mark.parametrize(("out_of_reach", "ends"), [((1, 3), False), ((3, 4, 5), True)])
+def test_photos_out_of_reach_are_rows_while_others_are_not(
+    model, pictures, monkeypatch, out_of_reach, ends
+):
+    """Ended where what was in reach before is no more."""
+    photos = [photo for photo in wanted(pictures) if photo[0] >= 2][:6]
+    read, gone = sources.read, {photos[place][1] for place in out_of_reach}
+    down = threading.Event()
+
+    def failing(path, *arguments):
+        if path in gone or down.is_set():
+            if ends:
+                down.set()
+            raise WorldError(f"to read {path}", "Input/output error", "Try again.")
+        return read(path, *arguments)
+
+    monkeypatch.setattr(sources, "read", failing)
+    scorer = Scorer.load(model, views=1, threads=1, roots={})
+    if ends:
+        with pytest.raises(WorldError, match="Input/output error"):
+            scorer.rows(photos)
+        return
+    rows = scorer.rows(photos).to_pylist()
+    assert [row["error"] == "Input/output error" for row in rows] == [
+        place in out_of_reach for place in range(6)
+    ]
+    assert all(row["label"] is None for row in rows if row["path"] in gone)
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_nothing_in_reach_ends_it_soon(model, pictures, monkeypatch, count):
+    asked = []
+
+    def failing(path, *arguments):
+        asked.append(path)
+        raise WorldError(f"to read {path}", "Input/output error", "Try again.")
+
+    monkeypatch.setattr(sources, "read", failing)
+    scorer = Scorer.load(model, views=1, threads=1, roots={})
+    with pytest.raises(WorldError, match="Input/output error"):
+        scorer.rows(wanted(pictures)[:count])
+    assert len(asked) == min(count, 3)
+
+
 def test_workers_that_are_always_killed_end_it_in_words(model, pictures):
     stop = threading.Event()
 
@@ -183,7 +259,7 @@ def test_workers_that_are_always_killed_end_it_in_words(model, pictures):
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        with pytest.raises(WorldError, match=r"ended 4 times over the photos .*a note"):
+        with pytest.raises(WorldError, match=r"ended 4 times over each of .*a note.*, .*, "):
             list(local.run(Plan(model, workers=1), wanted(pictures), lambda line: None))
     finally:
         stop.set()

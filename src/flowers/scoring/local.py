@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ import pyarrow as pa
 from flowers.errors import FlowersError, WorldError
 from flowers.scoring import sources, stores
 from flowers.scoring.plan import RETRIES, Photo, Plan, cores, pieces
-from flowers.scoring.rows import Scorer
+from flowers.scoring.rows import Scorer, unanswered
 
 AHEAD = 4  # pieces of work a worker that are under way or done before their turn
 READERS = 16  # photos that a worker fetches from a store at the same time
@@ -26,11 +26,12 @@ READERS = 16  # photos that a worker fetches from a store at the same time
 
 @dataclass
 class _Task:
-    """A piece of work, under way or done."""
+    """A piece of work, under way or done; `suspect` since a worker died that may have had it."""
 
     photos: list[Photo]
     future: Future | None = None
-    attempts: int = 0
+    suspect: bool = False
+    deaths: int = 0  # of workers that had nothing else
 
     @property
     def is_done(self) -> bool:
@@ -41,7 +42,9 @@ def run(plan: Plan, wanted: Iterable[Photo], say: Callable[[str], None]) -> Iter
     """Rows of the photos, in their order.
 
     Processes and not threads, since decoding holds the interpreter; started afresh (spawn), since
-    runtimes do not survive a fork. A worker that dies is replaced and its work done again.
+    runtimes do not survive a fork. A worker that dies is replaced and its work done again: what it
+    may have died of is done by itself then, in halves, until one photo is left. A photo of which a
+    worker dies four times gets a row that says so.
 
     Args:
         plan: the model and how much at once.
@@ -49,13 +52,13 @@ def run(plan: Plan, wanted: Iterable[Photo], say: Callable[[str], None]) -> Iter
         say: takes a line for people.
 
     Raises:
-        WorldError: a worker died more than three times over the same photos, or the disk or a
-            store fails.
+        WorldError: workers died of three photos one after the other, or the disk or a store fails.
         InputError: the model cannot be opened.
     """
     source = pieces(wanted, plan.batch)
     workers = plan.workers or cores()
     waiting: deque[_Task] = deque()
+    blamed: list[str] = []
     pool = _pool(workers)
     try:
         while True:
@@ -68,10 +71,15 @@ def run(plan: Plan, wanted: Iterable[Photo], say: Callable[[str], None]) -> Iter
                 table = waiting[0].future.result()
             except BrokenProcessPool:
                 pool.shutdown(wait=True)
-                _count_deaths(waiting, say)
+                say("A worker process ended; its photos are scored again.")
+                if (task := _lost(waiting)) is not None:
+                    blamed.append(task.photos[0][1])
+                    _require_life(blamed)
+                    task.future, task.suspect = _without(plan, task.photos[0]), False
                 pool = _pool(workers)
                 continue
-            waiting.popleft()
+            if waiting.popleft().suspect:
+                blamed.clear()
             yield table
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -82,26 +90,51 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _submit(pool: ProcessPoolExecutor, plan: Plan, waiting: Iterable[_Task]) -> None:
-    for task in waiting:
+    """Hands out all there is; while there are suspects, the first of them alone."""
+    open_tasks = [task for task in waiting if not task.is_done]
+    suspects = [task for task in open_tasks if task.suspect]
+    for task in suspects[:1] or open_tasks:
         if task.future is None:
             task.future = pool.submit(_score, plan, task.photos)
 
 
-def _count_deaths(waiting: Iterable[_Task], say: Callable[[str], None]) -> None:
-    """Marks what was lost with a worker to be done again; gives up where that happens often."""
-    lost = [task for task in waiting if not task.is_done]
+def _lost(waiting: deque[_Task]) -> _Task | None:
+    """After a death, makes suspects of what was under way; the task whose one photo is to blame.
+
+    What was under way by itself is to blame: it is halved, and a single photo tried again.
+    """
+    lost = [task for task in waiting if task.future is not None and not task.is_done]
     for task in lost:
-        task.future = None
-        task.attempts += 1
-        if task.attempts > RETRIES:
-            raise WorldError(
-                "workers that stay alive",
-                f"one ended {task.attempts} times over the photos {task.photos[0][1]} to "
-                f"{task.photos[-1][1]}",
-                "If memory ran out, use fewer --workers or a smaller --batch; finished shards "
-                "are kept, and the same command goes on from there.",
-            )
-    say("A worker process ended; its photos are scored again.")
+        task.future, task.suspect = None, True
+    if len(lost) != 1:
+        return None
+    (task,) = lost
+    task.deaths += 1
+    if len(task.photos) > 1:
+        half, place = len(task.photos) // 2, waiting.index(task)
+        waiting.remove(task)
+        for photos in (task.photos[half:], task.photos[:half]):
+            waiting.insert(place, _Task(photos, suspect=True))
+        return None
+    return task if task.deaths > RETRIES else None
+
+
+def _require_life(blamed: Sequence[str]) -> None:
+    """Raises WorldError where workers die of one photo after the other: then it is not they."""
+    if len(blamed) >= RETRIES:
+        raise WorldError(
+            "workers that stay alive",
+            f"they ended {RETRIES + 1} times over each of {', '.join(blamed)}",
+            "If memory ran out, use a smaller --batch or another machine; finished shards are "
+            "kept, and the same command goes on from there.",
+        )
+
+
+def _without(plan: Plan, photo: Photo) -> Future:
+    """The row of a photo that workers die of, as if one had given it."""
+    future: Future = Future()
+    future.set_result(unanswered(photo, "a photo that ends the process that reads it", plan.model))
+    return future
 
 
 # --- in the worker ---------------------------------------------------------------------------

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from flowers.data import photos
-from flowers.errors import InputError
+from flowers.errors import InputError, WorldError
 from flowers.scoring import sources, stores
 from flowers.scoring.plan import Photo
 from flowers.scoring.stores import Roots
+from flowers.ship import card as cards
 from flowers.ship.predictor import Prediction, Predictor
 
+DOUBTS = 3  # photos out of reach, and none in reach before: then it is not the photos
 NUMBER = "number"  # a photo's place in the list: how rows find their shard; not written
 
 
@@ -48,6 +51,38 @@ def numbered(labels: Sequence[str]) -> pa.Schema:
     return schema(labels).insert(0, pa.field(NUMBER, pa.int64()))
 
 
+@dataclass
+class _Reach:
+    """Whether a photo out of reach is to blame for it, or the disk and the network.
+
+    It is, as long as another one is in reach: the last that came is read again after each failure.
+    """
+
+    read: Callable[[str], bytes]
+    seen: str | None = None  # the path that came last
+    failures: list[WorldError] = field(default_factory=list)  # before anything came
+
+    def came(self, path: str) -> None:
+        """Notes that a photo was read."""
+        self.seen = path
+
+    def failed(self, error: WorldError) -> None:
+        """Notes that one was not; raises WorldError where nothing is in reach."""
+        if self.seen is None:
+            self.failures.append(error)
+            if len(self.failures) == DOUBTS:
+                raise error
+            return
+        with contextlib.suppress(InputError):  # removed or denied meanwhile: that is an answer
+            self.read(self.seen)
+
+    def settle(self) -> None:
+        """Raises the last failure where nothing ever came."""
+        if self.failures and self.seen is None:
+            last = self.failures[-1]
+            raise WorldError(last.expected, last.received, last.remedy) from last
+
+
 @dataclass(frozen=True)
 class Scorer:
     """Photos in, rows out, on one core.
@@ -58,7 +93,8 @@ class Scorer:
 
     predictor: Predictor
     roots: Roots
-    here: str = ""
+    here: str
+    reach: _Reach
 
     @classmethod
     def load(cls, model: Path, views: int, threads: int, roots: Roots, here: str = "") -> Scorer:
@@ -74,7 +110,8 @@ class Scorer:
         Raises:
             InputError: as `Predictor.load` does.
         """
-        return cls(Predictor.load(model, views, threads), roots, here)
+        reach = _Reach(lambda path: sources.read(sources.located(path, here), roots))
+        return cls(Predictor.load(model, views, threads), roots, here, reach)
 
     def rows(
         self, wanted: Iterable[Photo], contents: Iterable[bytes | None] | None = None
@@ -87,7 +124,7 @@ class Scorer:
                 where that failed: then they are read here, which tells why.
 
         Raises:
-            WorldError: the disk or the store fails.
+            WorldError: the disk or the store fails, and not for some photos alone.
         """
         facts: list[dict] = []
 
@@ -95,13 +132,18 @@ class Scorer:
             for (number, path), content in zip(
                 wanted, contents or itertools.repeat(None), strict=False
             ):
-                row, photo = self._looked_at(path, content)
+                try:
+                    row, photo = self._looked_at(path, content)
+                except WorldError as error:
+                    self.reach.failed(error)
+                    row, photo = {"sha256": None, "error": error.received}, None
                 facts.append({NUMBER: number, "path": _text(path), **row})
                 if photo is not None:
                     yield photo
 
         # the predictor takes as many as it runs at once, so that no more are held
         answers = [answer for _, answer in self.predictor.predict_many(pixels())]
+        self.reach.settle()
         readable = (row for row in facts if row["error"] is None)
         for row, answer in zip(readable, answers, strict=True):
             row |= self._answer(answer)
@@ -112,7 +154,8 @@ class Scorer:
         row: dict = {"sha256": None, "error": None}
         try:
             if not content or len(content) > sources.LIMITS.bytes:
-                content = sources.read(sources.located(path, self.here), self.roots)
+                content = self.reach.read(path)
+            self.reach.came(path)
             if len(content) <= sources.LIMITS.bytes:  # else it was not read to its end
                 row["sha256"] = hashlib.sha256(content).hexdigest()
             return row, photos.read(content, self.predictor.card.size)
@@ -127,6 +170,13 @@ class Scorer:
             "novelty": answer.novelty,
             "known": answer.known,
         }
+
+
+def unanswered(photo: Photo, error: str, model: Path) -> pa.Table:
+    """The row of a photo that no worker could look at, with the columns of `numbered`."""
+    number, path = photo
+    row = {NUMBER: number, "path": _text(path), "error": error}
+    return pa.Table.from_pylist([row], numbered(cards.load(model).labels))
 
 
 def may_not_be_read(rows: pa.Table) -> bool:
