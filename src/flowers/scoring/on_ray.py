@@ -63,7 +63,7 @@ def run(plan: Plan, wanted: Iterable[Photo], say: Callable[[str], None]) -> Iter
         InputError: the model cannot be opened.
     """
     with _ray(plan, say):
-        workers = plan.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        workers = _workers(plan, say)
         card = cards.path_of(plan.model)
         model = ray.put({path.name: path.read_bytes() for path in (plan.model, card)})
         for window in pieces(wanted, max(LEAST_WINDOW, WINDOW * workers)):
@@ -226,7 +226,19 @@ def _start(plan: Plan, say: Callable[[str], None]) -> None:
     context.print_on_execution_start = False
     context.execution_options.preserve_order = True
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised, and put in words
+    # of the last window, which may have fewer photos than there are workers for
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.data\.")
     say(f"Ray with {ray.cluster_resources().get('CPU', 0):g} cores")
+
+
+def _workers(plan: Plan, say: Callable[[str], None]) -> int:
+    """How many actors; in a cluster no more than cores are free, or the readers would find none."""
+    if plan.address is None:
+        return plan.workers or cores()
+    free = max(1, int(ray.available_resources().get("CPU", 1)))
+    if plan.workers and plan.workers > free:
+        say(f"{free} workers instead of {plan.workers}: no more cores are free in the cluster")
+    return min(plan.workers or free, free)
 
 
 def _require_answer(address: str) -> None:
@@ -256,7 +268,10 @@ def _no_cluster(address: str | None, reason: str) -> WorldError:
     if address is None:
         remedy = "The machine may be too busy: try again later, or use --engine local."
         return WorldError("Ray to start on this machine", reason, remedy)
-    remedy = "Check --ray-address and `ray status` there; without it Ray starts on this machine."
+    remedy = (
+        "Check --ray-address and `ray status` there; a cluster with tokens wants "
+        "RAY_AUTH_MODE=token here as well. Without --ray-address Ray starts on this machine."
+    )
     return WorldError(f"a Ray cluster at {address}", reason, remedy)
 
 

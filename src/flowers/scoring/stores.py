@@ -16,7 +16,7 @@ from flowers.errors import FlowersError, InputError, WorldError
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-NATIVE = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")  # which pyarrow speaks by itself
+NATIVE = ("s3", "gs", "gcs")  # which pyarrow speaks by itself, bucket first
 ATTEMPTS = 4  # of one request, before the store counts as out of reach
 NATIVE_ATTEMPTS = 2  # where the client below asks several times by itself, for some 6 s
 PAUSE = 0.5  # seconds before the second attempt; doubled before each further one
