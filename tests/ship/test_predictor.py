@@ -28,7 +28,7 @@ def lite(shipped):
     return Predictor.load(shipped.folder / "flowers.tflite")
 
 
-def same(answer: Prediction, other: Prediction, tolerance: float = 1e-3) -> None:
+def assert_same(answer: Prediction, other: Prediction, tolerance: float = 1e-3) -> None:
     assert (answer.label, answer.known) == (other.label, other.known)
     assert answer.scores == pytest.approx(other.scores, abs=tolerance)
     np.testing.assert_allclose(answer.heat, other.heat, atol=0.1 * max(other.heat.max(), 1e-6))
@@ -44,7 +44,7 @@ def test_every_file_says_the_same(shipped, lite, name):
     tolerance = 0.05 if "int8" in name else 1e-3
     for path in pictures(shipped)[:3]:
         answer = opened.predict(path)
-        same(answer, lite.predict(path), tolerance)
+        assert_same(answer, lite.predict(path), tolerance)
         assert answer.novelty is not None and answer.heat.shape == (4, 4)
 
 
@@ -52,12 +52,12 @@ def test_path_bytes_array_and_many_are_one(shipped, lite):
     paths = pictures(shipped)
     expected = [lite.predict(path) for path in paths]
     for path, answer in zip(paths, expected, strict=True):
-        same(lite.predict(str(path)), answer, 1e-6)
-        same(lite.predict(path.read_bytes()), answer, 1e-6)
-        same(lite.predict(photos.read(path, 32)), answer, 1e-6)
+        assert_same(lite.predict(str(path)), answer, 1e-6)
+        assert_same(lite.predict(path.read_bytes()), answer, 1e-6)
+        assert_same(lite.predict(photos.read(path, 32)), answer, 1e-6)
     for (path, answer), before in zip(lite.predict_many(paths), expected, strict=True):
         assert path in paths
-        same(answer, before, 1e-6)
+        assert_same(answer, before, 1e-6)
 
 
 def test_several_looks_at_a_photo_are_averaged(shipped, lite):
@@ -146,7 +146,7 @@ def test_what_is_no_photo_is_refused_and_the_others_answered(lite, shipped, tmp_
 
 def test_pixels_of_another_size_are_squeezed_as_a_file_is(lite, shipped):
     path = pictures(shipped)[1]
-    same(lite.predict(photos.read(path)), lite.predict(path), 0.05)
+    assert_same(lite.predict(photos.read(path)), lite.predict(path), 0.05)
 
 
 @pytest.mark.parametrize("name", FILES)
