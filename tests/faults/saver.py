@@ -215,14 +215,18 @@ class Export(Kind):
 class Trained(Kind):
     """A model, then the form that answers at once: what the card describes is of one edition."""
 
+    def prepare(self) -> None:
+        for edition in range(2):
+            made = self.folder.parent / f"made {edition}" / "flowers.tflite"
+            made.parent.mkdir(exist_ok=True)
+            made.write_bytes(bytes([edition]) * 300_000)
+
     def save(self, edition: int) -> None:
         from flowers.ship import card as cards
         from flowers.ship import export
 
         model, rows = self.folder / "flowers.keras", {}
         made = self.folder.parent / f"made {edition}" / "flowers.tflite"
-        made.parent.mkdir(exist_ok=True)
-        made.write_bytes(bytes([edition]) * 300_000)
         for path in (model, model.with_suffix(".tflite")):  # as pipeline.run does
             with files.beside(path) as new:
                 new.write_bytes(bytes([edition]) * 300_000)

@@ -1,11 +1,13 @@
 """A file and its card become new together, whenever they are looked at."""
 
+import errno
+import os
 from dataclasses import replace
 
 import pytest
 
 from flowers import files
-from flowers.errors import InputError
+from flowers.errors import InputError, WorldError
 from flowers.ship import card as cards
 from flowers.ship.card import Card
 
@@ -44,6 +46,23 @@ def test_an_error_leaves_the_card_of_what_is_there(pair, published):
         raise KeyError
     assert cards.load(model) == (new if published else old)
     assert published or cards.path_of(model).read_bytes() == before
+
+
+def test_a_disk_that_fails_under_the_card_leaves_it_as_it_was(pair, monkeypatch):
+    """The second fsync is that of the folder, when both cards have the name already."""
+    model, _, new = pair
+    before, calls, flush = cards.path_of(model).read_bytes(), [], os.fsync
+
+    def failing(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(WorldError), cards.replacing(model, new):
+        raise AssertionError("the card could not be written")
+    assert cards.path_of(model).read_bytes() == before
 
 
 @pytest.mark.parametrize("published", [False, True])

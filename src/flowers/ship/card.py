@@ -149,19 +149,28 @@ def replacing(model: Path, card: Card) -> Iterator[None]:
         card: the new one.
     """
     path = path_of(model)
-    values = card.as_dict()
+    values, found = card.as_dict(), path.read_bytes() if path.is_file() else None
     with contextlib.suppress(InputError):
         before = _true(path, files.read_json(path))
         _card(before, path)  # what is not a card is not kept
         values[_BEFORE] = before
-    files.write_json(path, values)
     try:
+        files.write_json(path, values)
         yield
     except BaseException:
         with contextlib.suppress(WorldError):  # both cards in one are right as well
-            files.write_json(path, _true(path, values))
+            _settle(path, values, found)
         raise
     card.save(model)
+
+
+def _settle(path: Path, values: dict, found: bytes | None) -> None:
+    """After a replacement that failed: leaves the card of what is there, byte by byte if it can."""
+    card = _true(path, values)
+    if found is not None and card is values.get(_BEFORE):
+        files.write_bytes(path, found)
+    else:
+        files.write_json(path, card)
 
 
 def _moving(values: object) -> bool:
