@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from faults import tools
+from faults import crowd, tools
 from faults.outcome import Outcome
 from faults.pictures import _animals, spoiled, with_seed
 from flowers.data import painted
@@ -391,7 +391,11 @@ async def _slow(port: int, count: int) -> tuple[list[float], list[tuple[str, flo
 
 
 def overload(model: Path, count: int, at_once: int, limited: bool = True) -> Outcome:
-    """`count` uploads, `at_once` at a time, to a server limited to 512 MB."""
+    """`count` uploads, `at_once` at a time, to a server limited to 512 MB.
+
+    A refusal's time runs from before its connection is made, and holds what the client itself takes
+    of the same cores.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536), hard))
     photos = [jpeg(label, 3) for label in painted.LABELS]
@@ -400,49 +404,29 @@ def overload(model: Path, count: int, at_once: int, limited: bool = True) -> Out
         for photo in photos:
             expected.append(_label(asyncio.run(ask(server.port, request(HEAD + photo + TAIL)))[3]))
         before = server.held()[0]
+        held, data = [before], [request(HEAD + photo + TAIL) for photo in photos]
         started = time.perf_counter()
-        answers, most = asyncio.run(_overload(server, photos, count, at_once))
+        clients = crowd.ask(
+            server.port, data, count, at_once, lambda: held.append(server.held()[0])
+        )
         seconds = time.perf_counter() - started
         outcome.expect(server.process.poll() is None and server.healthy(), "the server is gone")
-        outcome.expect(most < MEMORY, f"{most / 1e6:,.0f} MB held")
-    refused = [took for _, status, took, _ in answers if status in (429, 503)] or [0.0]
-    for number, status, _, answer in answers:
-        right = status in (429, 503) and b"retry-after" in answer[0].lower()
-        if status == 200:
-            right = _label(answer[1]) == expected[number % len(photos)]
-        outcome.expect(right, f"status {status}")
+    outcome.expect(max(held) < MEMORY, f"{max(held) / 1e6:,.0f} MB held")
+    refused = [client.seconds for client in clients if client.status in (429, 503)] or [0.0]
+    for client in clients:
+        right = client.status in (429, 503) and b"retry-after" in client.head.lower()
+        if client.status == 200:
+            right = _label(client.body) == expected[client.number % len(photos)]
+        outcome.expect(right, f"status {client.status}")
     p99 = _share(refused, 0.99)
     outcome.expect(p99 < 0.25, f"p99 of refusals is {1000 * p99:.0f} ms")
-    counts = dict(sorted(Counter(status for _, status, _, _ in answers).items()))
+    counts = dict(sorted(Counter(client.status for client in clients).items()))
     outcome.figures = (
         f"{counts} in {seconds:.0f} s; refusals p99 {1000 * p99:.0f} ms, median "
         f"{1000 * statistics.median(refused):.0f} ms; memory {before / 1e6:,.0f} MB before, "
-        f"{most / 1e6:,.0f} MB at most"
+        f"{max(held) / 1e6:,.0f} MB at most"
     )
     return outcome
-
-
-async def _overload(server: Server, photos: list[bytes], count: int, at_once: int):
-    data, answers, room = [request(HEAD + p + TAIL) for p in photos], [], asyncio.Semaphore(at_once)
-    most, end = 0, time.monotonic() + 900
-
-    async def one(number: int) -> None:
-        async with room:
-            if time.monotonic() > end:
-                return
-            status, head, took, body = await ask(server.port, data[number % len(data)])
-            answers.append((number, status, took, (head, body)))
-
-    async def watch() -> None:
-        nonlocal most
-        while True:
-            most = max(most, server.held()[0])
-            await asyncio.sleep(0.2)
-
-    watching = asyncio.create_task(watch())
-    await asyncio.gather(*(one(number) for number in range(count)))
-    watching.cancel()
-    return answers, most
 
 
 def _label(body: bytes) -> str:

@@ -30,7 +30,7 @@ def build(seed: int = 1, dead: bool = False, size: int = SIZE):
 
 
 def write(folder: Path, model=None, names: tuple[str, ...] = NAMES) -> Path:
-    """Writes the files named, and flowers.json; returns the folder."""
+    """Writes the files named of `model` (a small one), and flowers.json; returns the folder."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from flowers.ship import bundle, formats, graph
 
@@ -46,7 +46,7 @@ def write(folder: Path, model=None, names: tuple[str, ...] = NAMES) -> Path:
             bundle.save(model, target)
         elif target.name in names:
             converter.write(wanted, target)
-    describe(folder)
+    describe(folder, size=model.input_shape[1])
     return folder
 
 

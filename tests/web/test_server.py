@@ -190,7 +190,7 @@ def test_overload_gets_an_answer_or_a_time_to_come_back_and_nothing_else(either,
     assert len(right) == 1 and healthy(either)
 
 
-def test_who_is_turned_away_may_ask_again_on_the_same_connection(model_file, photo):
+def test_who_is_turned_away_at_once_and_who_may_ask_again_on_the_same_connection(model_file, photo):
     """While the only place is taken; answered by the thread that receives, in HTTP's order."""
     predictor, release, said = lite.load(model_file), threading.Event(), []
     limits = PageLimits(at_once=1, queue=0)
@@ -211,6 +211,12 @@ def test_who_is_turned_away_may_ask_again_on_the_same_connection(model_file, pho
             with socket.create_connection(("127.0.0.1", port), 20) as connection:
                 connection.sendall(data)
                 said.append(answer(connection))
+                said.append(connection.recv(1))
+            with socket.create_connection(("127.0.0.1", port), 20) as connection:
+                connection.sendall(data[:100])  # one that does not come whole may stay
+                time.sleep(0.1)
+                connection.sendall(data[100:])
+                said.append(answer(connection))
                 connection.sendall(data + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
                 said.extend((answer(connection), answer(connection)))
                 connection.sendall(request(HEAD + photo + TAIL, "Connection: close"))
@@ -230,12 +236,13 @@ def test_who_is_turned_away_may_ask_again_on_the_same_connection(model_file, pho
         threading.Thread(target=visit).start()
 
     server.serve(app, "127.0.0.1", 0, limits, started)
-    (one, two, alive, three), rest = said[:4], said[4:]
-    for status, headers, body in (one, two, three):
+    (none, gone, one, two, alive, three), rest = said[:6], said[6:]
+    for status, headers, body in (none, one, two, three):
         assert status == 503 and headers["Retry-After"] == "2"
         assert "try again in a few seconds" in body["error"]["message"]
         assert "default-src" in headers["Content-Security-Policy"] and headers["Date"]
-    assert alive[0] == 200 and three[1]["Connection"] == "close"
+    assert alive[0] == 200 and "Connection" not in one[1]
+    assert none[1]["Connection"] == three[1]["Connection"] == "close" and gone == b""
     assert rest == [b"", 200]
 
 

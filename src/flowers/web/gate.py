@@ -24,7 +24,7 @@ class Gate:
     def __init__(self, at_once: int, queue: int, seconds: float):
         self._room = threading.Semaphore(at_once)
         self._lock = threading.Lock()
-        self._most, self._seconds = at_once + queue, seconds
+        self.most, self._seconds = at_once + queue, seconds
         self._inside = 0
 
     @property
@@ -35,7 +35,7 @@ class Gate:
     @property
     def full(self) -> bool:
         """Whether the next request would be refused."""
-        return self._inside >= self._most
+        return self._inside >= self.most
 
     @contextlib.contextmanager
     def passage(self) -> Iterator[float]:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 _DONTNEED = 4  # of madvise(2) on Linux
+_MMAP_THRESHOLD = -3  # of mallopt(3): from this size on, a piece of memory is one of its own
+_LARGE = 1024 * 1024  # bytes
 
 
 def resident() -> int | None:
@@ -18,6 +20,17 @@ def resident() -> int | None:
     except (OSError, ValueError, IndexError):
         return None
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def keep_little() -> None:
+    """Has large pieces of memory go back to the system as soon as they are freed, if it can.
+
+    The GNU C library learns from the first large piece to keep those up to 32 MB: a page that
+    refuses uploads of 8 MB holds 20 MB more afterwards, and 1 to 5 MB so. Reading a photo takes
+    up to a tenth longer.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def give_back() -> None:

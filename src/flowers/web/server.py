@@ -7,11 +7,11 @@ announce a gigabyte each, and never cuts one that sends a byte a second.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-import os
 import signal
-import sys
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from waitress.task import ErrorTask
 from waitress.utilities import Error
 
 from flowers.errors import WorldError
-from flowers.web import headers, replies
+from flowers.web import headers, memory, replies
 from flowers.web.door import Door
 from flowers.web.gate import busy
 from flowers.web.limits import PageLimits
@@ -33,8 +33,8 @@ from flowers.web.limits import PageLimits
 if TYPE_CHECKING:
     from flask import Flask
 
-_LATER = 10  # priority of receiving: a tenth of a core is left for it where all are busy
-_AT_ONCE = 64  # connections let in before those that are open have their turn again
+_AT_ONCE = 64  # connections looked at before those that are open have their turn again
+_GLANCE = 65536  # bytes of a new connection that are looked at before anything is made for it
 _STOPPING = 10.0  # seconds in which requests at work are finished after a signal
 
 
@@ -50,6 +50,7 @@ class _Parser(HTTPRequestParser):
     def __init__(self, adjustments: Adjustments, channel: _Channel):
         super().__init__(adjustments)
         self.started = time.time()
+        self.inside = False  # whether it takes one of the places behind the door
         self.announced = 0  # bytes of the body, the most there can be where that is not told
         self._channel, self._server = channel, channel.server
 
@@ -65,11 +66,21 @@ class _Parser(HTTPRequestParser):
         if self.error is not None:
             self.expect_continue = False  # nobody shall send what is refused
         elif self.completed and not self.empty:
-            waits = self._channel.requests  # answers come in the order of the requests
-            if not waits and self._server.door.closed(self.command, self.path):
+            waits, door = self._channel.requests, self._server.door
+            # answers come in the order of the requests
+            if not waits and door.closed(self.command, self.path, door.full):
                 self._channel.turned_away.append(self)
                 self.empty = True  # so that no task is made for it
+            elif not self.inside:
+                self.inside = door.enter(self.command, self.path)
         return consumed
+
+    def close(self) -> None:
+        """When it has been answered, or its client has gone."""
+        super().close()
+        if self.inside:
+            self.inside = False
+            self._server.door.leave()
 
 
 class _Refusal(ErrorTask):
@@ -139,10 +150,31 @@ class _Server(TcpWSGIServer):
     def handle_accept(self) -> None:
         """Takes all who wait to be let in, and not one a turn: each turn asks every connection."""
         for _ in range(_AT_ONCE):
-            before = len(self.active_channels)
-            super().handle_accept()
-            if len(self.active_channels) == before or len(self._map) >= self.adj.connection_limit:
+            if len(self._map) >= self.adj.connection_limit:
                 break
+            with contextlib.suppress(OSError):  # it has gone already, or no file handle is left
+                if (taken := self.accept()) is None:
+                    break
+                self._begin(taken[0], self.fix_addr(taken[1]))
+
+    def _begin(self, connection: socket.socket, address: tuple) -> None:
+        """Reads what a new connection has sent; one that is turned away at once costs no more.
+
+        Under overload that is nearly all of them, and what they take is taken from the answers.
+        """
+        connection.setblocking(False)
+        try:
+            begun = connection.recv(_GLANCE)
+        except BlockingIOError:
+            begun = b""
+        if begun and self.door.refuses(begun):
+            connection.send(self.door.answer(last=True))
+            connection.close()
+            return
+        self.set_socket_options(connection)
+        channel = self.channel_class(self, connection, address, self.adj, map=self._map)
+        if begun:
+            channel.received(begun)  # now, so that the next finds its place taken
 
     def maintenance(self, now: float) -> None:
         """Cuts those who have been silent, and those who take too long to say what they want."""
@@ -173,6 +205,7 @@ def serve(
         WorldError: the port is taken, or may not be used.
     """
     limits = limits or PageLimits()
+    memory.keep_little()
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # full is what the gate reports
     try:
         server = _listen(app, host, port, limits)
@@ -186,7 +219,7 @@ def serve(
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
         signal.signal(number, lambda *_: stop.set())
-    running = threading.Thread(target=_receive, args=(server,), name="server", daemon=True)
+    running = threading.Thread(target=server.run, name="server", daemon=True)
     try:
         running.start()
         started(f"http://{_named(host)}:{server.effective_port}/")
@@ -197,18 +230,6 @@ def serve(
         for number, handler in before.items():
             signal.signal(number, handler)
         server.close()
-
-
-def _receive(server: _Server) -> None:
-    """Receives requests and turns away those for which there is no room; on Linux at low priority.
-
-    Under overload most of what comes is refused, and the answers that are being made must not wait
-    for it. But not at the lowest: what nobody receives is looked at later, when those who asked
-    have gone, and then nobody is answered.
-    """
-    if sys.platform == "linux":  # elsewhere a priority is the whole process's
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LATER)
-    server.run()
 
 
 def _listen(app: Flask, host: str, port: int, limits: PageLimits) -> _Server:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from flask import Flask
 
+from flowers.web import memory
 from flowers.web.app import create_app
 from flowers.web.pool import Opener
 from flowers.web.similar_photos import SimilarPhotos
@@ -28,6 +29,7 @@ def create() -> Flask:
         InputError: there is no such model, or it is none; or there are no such photos.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    memory.keep_little()
     path = Path(os.environ.get("FLOWERS_MODEL") or DEFAULT_MODEL)
     opener = Opener(path)
     predictor = opener()
