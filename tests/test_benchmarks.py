@@ -71,6 +71,51 @@ def test_a_row_compares_medians_with_its_target(imported):
     assert row("it", "/s", ("a", "b"), (2.0,), (1.5,)).met is None
 
 
+def test_what_ours_never_did_is_no_target_met(imported):
+    row = imported("interleaved").Row
+    sides = ("ours", "theirs"), (1.0,), (10.0,)
+    assert row("it", "s", *sides, ("at most", 0.2)).met
+    missed = row("it", "s", *sides, ("at most", 0.2), missed=True)
+    assert missed.met is False and missed.as_dict()["met"] is False
+    assert row("it", "s", *sides, missed=True).met is None
+
+
+def test_one_run_has_no_spread(imported):
+    interleaved = imported("interleaved")
+    row = interleaved.Row("it", "s", ("ours", "the limit"), (1.0,), (4.0,), given=True)
+    assert "| ours: 1 s (one run) | the limit: 4 s |" in interleaved.table([row.as_dict()])
+    row = interleaved.Row("it", "", ("ours", "theirs"), (1.0,), (3.0, 5.0))
+    assert "| ours: 1 (one run) | theirs: 4 (spread 50%) |" in interleaved.table([row.as_dict()])
+
+
+def test_every_round_is_kept_before_the_next_may_fail(imported):
+    kept, values = [], iter([1.0, 2.0])
+    with pytest.raises(StopIteration):
+        imported("interleaved").measure(
+            {"A": lambda: next(values)}, rounds=3, after=lambda: kept.append(1)
+        )
+    assert len(kept) == 2
+
+
+def test_a_peak_is_that_of_the_command_alone(imported):
+    """Not of whoever starts it: this process holds 300 MB meanwhile."""
+    interleaved, held = imported("interleaved"), bytearray(b"x") * 300_000_000
+    megabytes = [
+        interleaved.peak([sys.executable, "-S", "-c", code])[1]
+        for code in ("pass", "held = bytearray(b'x') * 100_000_000")
+    ]
+    assert len(held) and 0 < megabytes[0] < 100 <= megabytes[1] < 200
+    with pytest.raises(SystemExit, match="ended with 3:\ntoo bad"):
+        interleaved.peak(["sh", "-c", "echo too bad >&2; exit 3"])
+
+
+def test_commands_keep_their_bytecode_whatever_the_user_says(imported, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    environment = imported("cold")._environment()
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert Path(environment["PYTHONPYCACHEPREFIX"]).is_relative_to(BENCHMARKS / "work")
+
+
 def test_a_worker_answers_whatever_else_it_prints(imported):
     code = (
         "import interleaved; print('a library speaks')\n"
