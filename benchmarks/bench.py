@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -67,7 +66,7 @@ POINTS = (
     Point(
         "growth-resnet50", "The same with ResNet50, at fewer photos", "growth.py",
         ("--rounds", "3", "--counts", "500", "1000", "2000", "4000", "--backbone", "resnet50"),
-        ("--rounds", "1", "--counts", "20", "40", "60", "--backbone", "resnet50"), 10,
+        ("--rounds", "1", "--counts", "40", "--backbone", "resnet50"), 10,
     ),
     Point(
         "predicting", "Answers about one photo and about a folder", "predicting.py",
@@ -107,6 +106,7 @@ POINTS = (
 def main() -> None:
     """Runs what was asked for."""
     arguments = _arguments()
+    interleaved.stop_when_asked()
     if arguments.list:
         print(listed(arguments))
         return
@@ -151,7 +151,7 @@ def run(point: Point, arguments: argparse.Namespace, seconds: float | None = Non
     interleaved.say(f"{point.name}: {words}")
     load, started = machine.load(), time.monotonic()
     command = [sys.executable, str(HERE / point.script), *options, "--json", str(file)]
-    ended, text = _finished(command, seconds)
+    ended, text = interleaved.finished(command, seconds)
     entry = {
         "command": words,
         "quick": arguments.quick,
@@ -172,22 +172,6 @@ def run(point: Point, arguments: argparse.Namespace, seconds: float | None = Non
     if ended or not file.is_file():
         return entry | {"error": f"ended with {ended}"}
     return entry
-
-
-def _finished(command: list[str], seconds: float | None) -> tuple[int | None, str]:
-    """How a script ended, None where it was stopped after `seconds`, and what it printed."""
-    alone = seconds is not None  # in a session of its own: what it has started is stopped with it
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, start_new_session=alone
-    ) as process:
-        try:
-            text, _ = process.communicate(timeout=seconds)
-            return process.returncode, text
-        except subprocess.TimeoutExpired:
-            return None, ""
-        finally:
-            if alone and process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
 
 
 def options_of(point: Point, arguments: argparse.Namespace) -> list[str]:

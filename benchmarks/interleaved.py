@@ -7,8 +7,10 @@ stands for each side; the spread is (largest - smallest) / median.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+TIDYING = 10  # seconds that a stopped process has to remove what it made
 MARK = "@answer "  # before a worker's answers: libraries print on stdout as they like
 
 
@@ -197,6 +200,34 @@ def peak(
     if int(ended):
         raise SystemExit(f"{command} ended with {ended}:\n{done.stderr}")
     return float(seconds), int(kilobytes) / 1024
+
+
+def finished(command: Sequence[str], seconds: float | None = None) -> tuple[int | None, str]:
+    """How a command ended, None where it was stopped after `seconds`, and what it printed.
+
+    It has a session of its own: whatever ends this one's wait ends all that it has started.
+    """
+    with subprocess.Popen(
+        list(command), stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            text, _ = process.communicate(timeout=seconds)
+            return process.returncode, text
+        except subprocess.TimeoutExpired:
+            return None, ""
+        finally:
+            for sign in (signal.SIGINT, signal.SIGKILL):  # first as Ctrl-C does: it tidies up
+                if process.poll() is None:
+                    os.killpg(process.pid, sign)
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(TIDYING)
+
+
+def stop_when_asked() -> None:
+    """Lets a request to end, or a closed terminal, end what was started as well."""
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(sign) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(sign, lambda number, frame: sys.exit(128 + number))
 
 
 # --- words -----------------------------------------------------------------------------------
