@@ -106,7 +106,6 @@ POINTS = (
 def main() -> None:
     """Runs what was asked for."""
     arguments = _arguments()
-    interleaved.stop_when_asked()
     if arguments.list:
         print(listed(arguments))
         return
@@ -317,4 +316,5 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    interleaved.stop_when_asked()  # here alone: whoever imports this has ways of their own
     main()

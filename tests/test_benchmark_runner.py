@@ -149,6 +149,7 @@ def test_points_for_a_gpu_are_left_out_where_there_is_none(imported, monkeypatch
         )
         bench.main()
         assert ran == (["gpu-phases", "gpu-cifar"] if gpu else [])
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # this process ends as it did
 
 
 def entry(imported, name: str) -> dict:

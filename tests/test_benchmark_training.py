@@ -85,19 +85,6 @@ def test_all_photos_are_taken_where_there_are_no_more(imported, small_folder, tm
     assert lay_out(tmp_path / "source", 24, tmp_path / "eight a class") == 4 + 8 + 8
 
 
-def test_growth(imported, monkeypatch, small_folder, tmp_path):
-    growth = imported("growth")
-    options = ["--counts", "40", "--size", "32", "--work", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["growth.py", "--data", str(small_folder), *options])
-    found = growth.grow(40, growth._arguments())
-    assert set(found) == set(growth.STEPS)
-    assert all(step["seconds"] >= 0 and step["megabytes"] > 0 for step in found.values())
-    photos = list((tmp_path / "photos-40").rglob("*.jpg"))
-    assert len(photos) == 40 and sum(photo.is_symlink() for photo in photos) == 36
-    assert {photo.parent.name for photo in photos} == {"circle", "square", "triangle"}
-    assert "| 40 |" in growth.as_text([{40: found}])
-
-
 def test_growth_compares_one_photo_more_among_many_and_few(imported, monkeypatch):
     growth = imported("growth")
     monkeypatch.setattr(sys, "argv", ["growth.py", "--size", "64"])
@@ -126,12 +113,3 @@ def test_a_sample_has_its_share_of_every_class(imported):
     assert len(set(found)) == 2000
     assert {sum(path.parent.name == label for path in found) for label in "abcde"} == {400}
     assert imported("sample").spread(photos, 5000) == photos
-
-
-def test_painted_photos_stand_in_for_real_ones(imported, monkeypatch, tmp_path):
-    sample = imported("sample")
-    monkeypatch.setattr(sample, "REAL", tmp_path / "nowhere")
-    monkeypatch.setattr(sample, "PAINTED", 5)
-    found = sample.paths(None, tmp_path, 10)
-    assert len(found) == 10 and len({path.parent.name for path in found[:5]}) == 5
-    assert sample.paths(None, tmp_path, 10) == found

@@ -109,6 +109,28 @@ def test_reading(measured, small_folder):
     ]
 
 
+def test_growth(imported, monkeypatch, small_folder, tmp_path):
+    growth = imported("growth")
+    options = ["--counts", "40", "--size", "32", "--work", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["growth.py", "--data", str(small_folder), *options])
+    found = growth.grow(40, growth._arguments())
+    assert set(found) == set(growth.STEPS)
+    assert all(step["seconds"] >= 0 and step["megabytes"] > 0 for step in found.values())
+    photos = list((tmp_path / "photos-40").rglob("*.jpg"))
+    assert len(photos) == 40 and sum(photo.is_symlink() for photo in photos) == 36
+    assert {photo.parent.name for photo in photos} == {"circle", "square", "triangle"}
+    assert "| 40 |" in growth.as_text([{40: found}])
+
+
+def test_painted_photos_stand_in_for_real_ones(imported, monkeypatch, tmp_path):
+    sample = imported("sample")
+    monkeypatch.setattr(sample, "REAL", tmp_path / "nowhere")
+    monkeypatch.setattr(sample, "PAINTED", 5)
+    found = sample.paths(None, tmp_path, 10)
+    assert len(found) == 10 and len({path.parent.name for path in found[:5]}) == 5
+    assert sample.paths(None, tmp_path, 10) == found
+
+
 def test_predicting(imported, measured, monkeypatch, small_folder):
     predicting = imported("predicting")
 
