@@ -6,7 +6,8 @@
     make bench ARGS="--list"                    # names, what they compare, how long they take
 
 Each script measures its sides in turn and can be run by itself. What is measured quickly goes to
-work/RESULTS.json and work/RESULTS.md, so that it never takes the place of the real figures.
+work/RESULTS.json and work/RESULTS.md, so that it never takes the place of the real figures. Points
+may be measured on different days and machines: each keeps its own.
 """
 
 from __future__ import annotations
@@ -14,23 +15,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import interleaved
+import machine
 import sample
 
 HERE = Path(__file__).resolve().parent
 BEGIN, END = "<!-- made by make bench: from here -->", "<!-- made by make bench: to here -->"
-PACKAGES = (
-    *("flowers", "keras", "tensorflow", "jax", "torch", "numpy", "pillow", "ai-edge-litert"),
-    *("onnxruntime", "openvino"),
-)
 QUICK = 300  # seconds for all points together
 SMALL = ("--size", "64", "--backbone", "miniature")
 
@@ -39,7 +35,8 @@ SMALL = ("--size", "64", "--backbone", "miniature")
 class Point:
     """One thing to measure: a script with its options, really and quickly.
 
-    minutes: about how long it takes on 2 cores, really.
+    minutes: about how long it takes on 2 cores, really. gpu: it is left out where there is none.
+    decoded: on a GPU, the set whose decoded photos it takes ("flowers" or "cifar10").
     """
 
     name: str
@@ -48,6 +45,8 @@ class Point:
     real: tuple[str, ...]
     quick: tuple[str, ...]
     minutes: float
+    gpu: bool = False
+    decoded: str = ""
 
 
 POINTS = (
@@ -61,7 +60,13 @@ POINTS = (
     ),
     Point(
         "growth", "How cost grows with the number of photos", "growth.py",
-        ("--counts", "500", "2000", "8000", "32000"), ("--counts", "100", "400"), 25,
+        ("--rounds", "3", "--counts", "500", "2000", "8000", "32000"),
+        ("--rounds", "1", "--counts", "50", "100", "200"), 30,
+    ),
+    Point(
+        "growth-resnet50", "The same with ResNet50, at fewer photos", "growth.py",
+        ("--rounds", "3", "--counts", "500", "1000", "2000", "4000", "--backbone", "resnet50"),
+        ("--rounds", "1", "--counts", "40", "--backbone", "resnet50"), 10,
     ),
     Point(
         "predicting", "Answers about one photo and about a folder", "predicting.py",
@@ -76,7 +81,7 @@ POINTS = (
     Point(
         "head", "The head against the guide's frozen `fit`", "textbook.py",
         ("--phases", "head", "--epochs", "5", "--photos", "1200", "--rounds", "2"),
-        ("--phases", "head", "--epochs", "2", "--photos", "100", "--rounds", "1", *SMALL), 18,
+        ("--phases", "head", "--epochs", "2", "--photos", "100", "--rounds", "1", *SMALL), 20,
     ),
     Point(
         "time-to-accuracy", "Time to an accuracy of 0.92", "textbook.py",
@@ -85,7 +90,15 @@ POINTS = (
     ),
     Point(
         "gpu", "On a GPU, or at toy size without one", "gpu.py",
-        ("steps", "--rounds", "3"), ("steps", "--rounds", "1", "--toy"), 5,
+        ("steps", "--rounds", "3"), ("steps", "--rounds", "1", "--toy"), 5, decoded="flowers",
+    ),
+    Point(
+        "gpu-phases", "All three phases on a GPU", "gpu.py",
+        ("phases",), ("phases", "--toy"), 10, gpu=True, decoded="flowers",
+    ),
+    Point(
+        "gpu-cifar", "CIFAR-10 from scratch on a GPU, as in the paper", "gpu.py",
+        ("cifar",), ("cifar", "--toy"), 30, gpu=True, decoded="cifar10",
     ),
 )  # fmt: skip
 
@@ -102,42 +115,62 @@ def main() -> None:
     chosen = [point for point in POINTS if not arguments.names or point.name in arguments.names]
     failed, started = [], time.monotonic()
     for point in chosen:
-        if arguments.quick and time.monotonic() - started > QUICK:
-            interleaved.say(f"{point.name}: left out, {QUICK} s are over")
+        left = QUICK - (time.monotonic() - started) if arguments.quick else None
+        if why := _left_out(point, left):
+            interleaved.say(f"{point.name}: left out, {why}")
             continue
-        entry = run(point, arguments)
+        entry = run(point, arguments, left)
         failed += [point.name] if "error" in entry else []
-        if "error" not in entry or point.name not in results["points"]:
+        if "error" not in entry or "error" in results["points"].get(point.name, {"error": ""}):
             results["points"][point.name] = entry
-        results["machine"] = machine()
         write(results, place)
     if failed:
         raise SystemExit(f"These failed: {', '.join(failed)}. Run one by itself to see why.")
 
 
-def run(point: Point, arguments: argparse.Namespace) -> dict:
-    """Runs one script in a process of its own: its rows and how they came about."""
+def _left_out(point: Point, left: float | None) -> str:
+    """Why a point is not measured; nothing where it is."""
+    if point.gpu and not machine.gpu():
+        return "there is no GPU"
+    return f"{QUICK} s are over" if left is not None and left <= 0 else ""
+
+
+def run(point: Point, arguments: argparse.Namespace, seconds: float | None = None) -> dict:
+    """Runs one script in a process of its own: its rows and how they came about.
+
+    Where it fails, or is stopped after `seconds`, the rows are those that it had written before.
+    """
     options = options_of(point, arguments)
+    if not arguments.quick:
+        options += _decoded(point, arguments)
     file = HERE / "work" / f"{point.name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
-    words = " ".join(["python", f"benchmarks/{point.script}", *_without_places(options)])
+    words = shown(point, options)
     interleaved.say(f"{point.name}: {words}")
-    load, started = os.getloadavg()[0], time.monotonic()
+    load, started = machine.load(), time.monotonic()
     command = [sys.executable, str(HERE / point.script), *options, "--json", str(file)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    ended, text = interleaved.finished(command, seconds)
     entry = {
         "command": words,
         "quick": arguments.quick,
         "date": time.strftime("%Y-%m-%d"),
         "minutes": round((time.monotonic() - started) / 60, 1),
-        "load_before": round(load, 1),
-        "versions": versions(),
+        "machine": machine.describe(),
+        "commit": machine.commit(),
+        "load_before": load,
+        "load_after": machine.load(),
+        "versions": machine.versions(),
+        "rows": json.loads(file.read_text(encoding="utf-8")) if file.is_file() else [],
+        "text": text.partition("| what | ours |")[0].strip(),
     }
-    if done.returncode or not file.is_file():
-        return entry | {"error": f"ended with {done.returncode}"}
-    text = done.stdout.partition("| what | ours |")[0].strip()
-    return entry | {"rows": json.loads(file.read_text(encoding="utf-8")), "text": text}
+    if "torch" not in entry["versions"] and "PyTorch" in entry["text"]:
+        entry["versions"] |= machine.peers()
+    if ended is None:
+        return entry | {"error": f"stopped after {seconds:.0f} s"}
+    if ended or not file.is_file():
+        return entry | {"error": f"ended with {ended}"}
+    return entry
 
 
 def options_of(point: Point, arguments: argparse.Namespace) -> list[str]:
@@ -156,72 +189,50 @@ def options_of(point: Point, arguments: argparse.Namespace) -> list[str]:
     return options
 
 
-def _without_places(options: list[str]) -> list[str]:
-    """Options as they are shown: a place on this machine says nothing to others."""
-    shown, names = list(options), {"--data": "DIR", "--weights": "FILE", "--model": "MODEL"}
+def _decoded(point: Point, arguments: argparse.Namespace) -> list[str]:
+    """What a point on a GPU takes besides: decoded photos, made where they are not, and weights.
+
+    Without them photos are painted, and its rows say that it was a toy.
+    """
+    if not point.decoded or not machine.gpu():
+        return []
+    file = HERE / "work" / f"{point.decoded}.npz"
+    cifar = sample.REAL.with_name("cifar10.zip")
+    source = f"cifar10:{cifar}" if point.decoded == "cifar10" else arguments.data or sample.REAL
+    there = cifar if point.decoded == "cifar10" else Path(source)
+    if not file.is_file() and there.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        made = ["--data", str(source), "--cache", str(file.parent / "data"), "--out", str(file)]
+        subprocess.run([sys.executable, str(HERE / "decoded.py"), *made])
+    photos = ["--photos", str(file)] if file.is_file() else []
+    weighed = point.name == "gpu-phases" and arguments.weights
+    return photos + (["--weights", str(arguments.weights)] if weighed else [])
+
+
+def shown(point: Point, options: list[str]) -> str:
+    """The command as others can repeat it: a place on this machine says nothing to them."""
+    told, names = list(options), {"--data": "DIR", "--weights": "FILE", "--model": "MODEL"}
     for place, option in enumerate(options[:-1]):
         if option in names and options[place + 1] != "none":
-            shown[place + 1] = names[option]
-    return shown
-
-
-# --- the machine -----------------------------------------------------------------------------
-
-
-def machine() -> dict:
-    """What measured."""
-    return {
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
-        "gpu": _gpu(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that are compared, those that are here."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _cpu() -> str:
-    """Its name, and which of the fast instructions it has."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    told = dict(line.split("\t", 1) for line in lines if "\t" in line)
-    name = next((v.strip(": ") for k, v in told.items() if k.startswith("model name")), "a CPU")
-    flags = next((v for k, v in told.items() if k.startswith("flags")), "").split()
-    fast = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16") if flag in flags]
-    return f"{name} with {', '.join(fast)}" if fast else name
-
-
-def _gpu() -> str | None:
-    """The GPU's name, None without one."""
-    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(asked, capture_output=True, text=True)
-    except OSError:
-        return None
-    return done.stdout.strip().split("\n")[0] or None if done.returncode == 0 else None
+            told[place + 1] = names[option]
+        elif options[place + 1].endswith(".npz"):
+            told[place + 1] = Path(options[place + 1]).name
+    backend = os.environ.get("KERAS_BACKEND")
+    before = [f"KERAS_BACKEND={backend}"] if backend and point.script == "gpu.py" else []
+    return " ".join([*before, "python", f"benchmarks/{point.script}", *told])
 
 
 # --- files -----------------------------------------------------------------------------------
 
 
 def _read(path: Path) -> dict:
-    """What was measured before."""
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
-    return {"machine": {}, "points": {}}
+    """What was measured before; files used to name one machine for all points."""
+    if not path.is_file():
+        return {"points": {}}
+    held = json.loads(path.read_text(encoding="utf-8"))
+    missing = {"machine": held.get("machine", {}), "commit": None, "load_after": "unknown"}
+    missing |= {"rows": [], "text": ""}
+    return {"points": {name: missing | entry for name, entry in held["points"].items()}}
 
 
 def write(results: dict, place: Path) -> None:
@@ -241,43 +252,44 @@ def write(results: dict, place: Path) -> None:
 
 def as_text(results: dict) -> str:
     """All points as Markdown."""
-    here = results["machine"]
-    gpu = here.get("gpu") or "no GPU"
     lines = [
-        f"{here.get('cores')} cores of {here.get('cpu')}, {here.get('memory_gb')} GB, {gpu}; "
-        f"{here.get('system')}, Python {here.get('python')}. Each value is the median of rounds "
-        "measured in turn (A B A B); the spread is (largest - smallest) / median; the ratio is "
-        "ours / beside.",
+        "Each value is the median of rounds measured in turn (A B A B), or that of one run where "
+        "this is said; the spread is (largest - smallest) / median; the ratio is ours / beside.",
     ]
     for point in POINTS:
-        lines += ["", f"### {point.title}", ""]
         entry = results["points"].get(point.name)
-        if entry is None:
-            lines.append(f"Not measured yet: `make bench ARGS={point.name}`.")
-            continue
-        told = ", ".join(f"{name} {version}" for name, version in entry["versions"].items())
-        quick = "**Quick, at small sizes: no figure to quote.** " if entry["quick"] else ""
-        lines += [
-            f"`{entry['command']}`",
-            "",
-            f"{quick}{entry['date']}, {entry['minutes']} minutes, load {entry['load_before']} "
-            f"before. {told}.",
-            "",
-        ]
-        if "error" in entry:
-            lines.append(f"Failed: {entry['error']}.")
-            continue
-        lines += [*([entry["text"], ""] if entry["text"] else [])]
-        lines.append(interleaved.table(entry["rows"]).rstrip())
+        why = "; it needs a GPU, and none was at hand" if point.gpu else ""
+        absent = [f"Not measured yet{why}: `make bench ARGS={point.name}`."]
+        lines += ["", f"### {point.title}", "", *(absent if entry is None else _section(entry))]
     return "\n".join(lines) + "\n"
+
+
+def _section(entry: dict) -> list[str]:
+    """Lines about one point: how it was measured, and what came of it."""
+    told = ", ".join(f"{name} {version}" for name, version in entry["versions"].items())
+    quick = "**Quick, at small sizes: no figure to quote.** " if entry["quick"] else ""
+    commit = f", commit {entry['commit']}" if entry["commit"] else ""
+    lines = [
+        f"`{entry['command']}`",
+        "",
+        f"{quick}{entry['date']}{commit}, {entry['minutes']} minutes, load {entry['load_before']} "
+        f"before and {entry['load_after']} after, on {machine.words(entry['machine'])}. {told}.",
+        "",
+    ]
+    if "error" in entry:
+        before = " What it had measured before:" if entry["rows"] else ""
+        lines += [f"**Failed**: {entry['error']}.{before}", ""]
+    lines += [*([entry["text"], ""] if entry["text"] else [])]
+    return [*lines, interleaved.table(entry["rows"]).rstrip()] if entry["rows"] else lines
 
 
 def listed(arguments: argparse.Namespace) -> str:
     """Every point with its command and time."""
     lines = []
     for point in sorted(POINTS, key=lambda point: point.minutes):
-        shown = " ".join(_without_places(options_of(point, arguments)))
-        lines.append(f"{point.name:<18}{point.minutes:>5.0f} min  {point.script} {shown}")
+        command = shown(point, options_of(point, arguments)).removeprefix("python benchmarks/")
+        needs = " (needs a GPU)" if point.gpu else ""
+        lines.append(f"{point.name:<18}{point.minutes:>5.0f} min  {command}{needs}")
     return "\n".join(lines)
 
 
@@ -304,4 +316,5 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    interleaved.stop_when_asked()  # here alone: whoever imports this has ways of their own
     main()

@@ -28,6 +28,17 @@ def paths(data: Path | None, work: Path, count: int) -> list[Path]:
     return [path for turn in turns for path in turn if path is not None][:count]
 
 
+def spread(photos: list[Path], count: int) -> list[Path]:
+    """`count` of the photos at even distances, or all.
+
+    Where they are sorted by class, each class has its share.
+    """
+    import numpy as np
+
+    places = np.linspace(0, len(photos) - 1, min(count, len(photos)))
+    return [photos[place] for place in places.round().astype(int)]
+
+
 def grown(real: list[Path], target: Path, count: int) -> Path:
     """`count` JPEG files below `target`, one folder a class: the real ones, then varied copies.
 

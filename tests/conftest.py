@@ -1,5 +1,6 @@
 """What tests share: a small real set of photos, the real command, the data beside the project."""
 
+import importlib
 import os
 import pickle
 import shutil
@@ -26,7 +27,8 @@ SHAPES = {"circle": (200, 60, 60), "square": (60, 170, 80), "triangle": (70, 90,
 # end while the others have nothing to do.
 LONGEST = (
     *("test_pipeline.py", "test_replicas.py", "test_training.py", "test_scoring_ray.py"),
-    *("test_tuning.py", "test_cli.py", "test_benchmarks.py", "test_sources.py", "test_export.py"),
+    *("test_tuning.py", "test_cli.py", "test_benchmarks.py", "test_benchmark_training.py"),
+    *("test_sources.py", "test_export.py"),
     *("test_saves.py", "test_models.py", "test_classifier.py", "test_folding.py", "test_resnet.py"),
 )
 
@@ -120,6 +122,19 @@ def _draw(shape: str, random: np.random.Generator) -> Image.Image:
             ((x, y - radius), (x - radius, y + radius), (x + radius, y + radius)), fill=colour
         )
     return photo
+
+
+@pytest.fixture(scope="module")
+def imported():
+    """Imports a script of benchmarks/ as a module: `imported("reading")`."""
+    folder = ROOT / "benchmarks"
+    sys.path.insert(0, str(folder))
+    before = set(sys.modules)
+    yield importlib.import_module
+    sys.path.remove(str(folder))
+    for name in set(sys.modules) - before:
+        if (folder / f"{name}.py").is_file():
+            del sys.modules[name]
 
 
 @pytest.fixture
