@@ -150,6 +150,43 @@ def test_reading(measured, small_folder):
     ]
 
 
+def test_reading_is_judged_by_a_model_on_its_test_photos(measured, small_folder, tmp_path):
+    from flowers.data import catalogue
+
+    model = write_model(tmp_path)
+    few = ("--photos", 3, "--large", 1, "--size", 32, "--rounds", 1, "--enlarged", 2)
+    known = measured("reading", "--data", small_folder, "--model", model, *few)[-2:]
+    assert [row["target"] for row in known] == [None, None]
+    assert "may have learned" in known[0]["note"]
+    listed = catalogue.build(small_folder)
+    listed.save(tmp_path / "flowers" / "catalogue.csv")
+    rows = measured("reading", "--data", small_folder, "--model", model, *few)[-2:]
+    assert names(rows) == [
+        ("accuracy on small photos: difference", "here against Pillow", "allowed"),
+        ("accuracy on 5 Mpx photos: difference", "here against Pillow", "allowed"),
+    ]
+    assert [row["target"] for row in rows] == [["at most", 1.0]] * 2
+    assert f"Right of {len(listed.rows('test'))} small photos" in rows[0]["note"]
+    assert "Right of 2 5 Mpx photos" in rows[1]["note"]
+
+
+@pytest.mark.parametrize(("beside", "met"), [(552, True), (551, True), (548, True), (545, False)])
+def test_accuracies_may_differ_a_little_either_way(imported, beside, met):
+    right = {"here": 550, "Pillow": beside}
+    row = imported("reading").apart("small", right, 1000, fresh=True)
+    assert row.met is met and "55.00 % read here" in row.note
+
+
+def test_a_model_that_does_not_open_ends_the_reading_at_once(
+    imported, measured, monkeypatch, small_folder, tmp_path
+):
+    from flowers.errors import InputError
+
+    monkeypatch.setattr(imported("reading"), "_rates", lambda *given: pytest.fail("began"))
+    with pytest.raises(InputError):
+        measured("reading", "--data", small_folder, "--model", tmp_path / "none.tflite")
+
+
 def test_growth(imported, monkeypatch, small_folder, tmp_path):
     growth = imported("growth")
     options = ["--counts", "40", "--size", "32", "--work", str(tmp_path)]
