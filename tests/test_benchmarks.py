@@ -275,7 +275,7 @@ def test_scoring(imported, monkeypatch, small_folder, tmp_path, capsys):
     assert text.strip() in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("job", ["steps", "phases"])
+@pytest.mark.parametrize("job", ["steps", "phases", "cifar"])
 def test_the_gpu_script_is_a_toy_on_a_cpu(job, measured):
     rows = measured("gpu", job, "--toy", "--rounds", 1, "--precision", "float32")
     ours = "ours on tensorflow"
@@ -284,7 +284,23 @@ def test_the_gpu_script_is_a_toy_on_a_cpu(job, measured):
         assert (ours, "the bound by memory bandwidth") in [key[1:] for key in names(rows)]
         assert all(row["target"] is None for row in rows)
     else:
-        assert 0 <= rows[0]["sides"]["here"]["median"] <= 1
+        what, whole, longest = names(rows)[0]
+        assert what == f"{job}, painted photos: from decoded photos to the final model"
+        assert whole == "in all" and longest.startswith("of that ")
+        assert 0 <= rows[1]["sides"]["here"]["median"] <= 1
+
+
+def test_real_photos_alone_are_held_to_the_rate_on_noise(imported):
+    from argparse import Namespace
+
+    compared = imported("gpu").compared
+    found = dict.fromkeys(("ours", "ours, noise", "stock", "torch"), (2.0,))
+    targets = {}
+    for photos in (None, Path("here/flowers.npz")):
+        rows = compared(found, 9.0, True, Namespace(photos=photos, batch=8))
+        targets[photos and photos.name] = [row.target and row.target[1] for row in rows]
+        assert ("flowers.npz" if photos else "painted") in rows[-1].note
+    assert targets == {None: [2.5, 0.9, None, None], "flowers.npz": [2.5, 0.9, None, 0.97]}
 
 
 def test_the_gpu_script_needs_no_more_than_keras_and_numpy():
@@ -298,7 +314,8 @@ def test_the_gpu_script_needs_no_more_than_keras_and_numpy():
                 needed.add(node.module)
     needed -= own | set(sys.stdlib_module_names) | {"importlib.util", "collections.abc"}
     ours = {name for name in needed if name.startswith("flowers.")}
-    assert ours == {"flowers.config", "flowers.model", "flowers.train", "flowers.train.device"}
+    model = {"flowers.model", "flowers.model.folding"}
+    assert ours == {"flowers.config", "flowers.train", "flowers.train.device"} | model
     assert needed - ours == {"keras", "numpy", "torch"}  # the last where it is there
 
 
