@@ -15,12 +15,11 @@ import numpy as np
 
 BATCH = 32
 DEFAULT = "flowers predict"  # what the command does where no model is named
-OURS = {  # name: how the file ends
+OURS = {  # name: how the file ends; LiteRT in float32 is what the default opens
     DEFAULT: ".tflite",
     "flowers, .keras": ".keras",
     "flowers, SavedModel": ".savedmodel",
     "flowers, ONNX": ".onnx",
-    "flowers, LiteRT": ".tflite",
     "flowers, OpenVINO": ".openvino.xml",
     "flowers, int8": ".int8.tflite",
 }
@@ -126,10 +125,12 @@ def _litert(model: Path) -> Answer:
     return answer
 
 
-def _torch(weights_file: Path, compiled: bool) -> Answer:
+def _torch(weights_file: Path | None, compiled: bool) -> Answer:
     import torch
     import torch_resnet
 
+    if weights_file is None:
+        raise ValueError("the model's weights could not be unpacked")
     with np.load(weights_file) as held:
         weights = dict(held)
     network = torch_resnet.load(weights, len(weights["probabilities/1"])).eval()

@@ -109,6 +109,43 @@ def test_reading(measured, small_folder):
     ]
 
 
+def test_reading_is_judged_by_a_model_on_its_test_photos(measured, small_folder, tmp_path):
+    from flowers.data import catalogue
+
+    model = write_model(tmp_path)
+    few = ("--photos", 3, "--large", 1, "--size", 32, "--rounds", 1, "--enlarged", 2)
+    known = measured("reading", "--data", small_folder, "--model", model, *few)[-2:]
+    assert [row["target"] for row in known] == [None, None]
+    assert "may have learned" in known[0]["note"]
+    listed = catalogue.build(small_folder)
+    listed.save(tmp_path / "flowers" / "catalogue.csv")
+    rows = measured("reading", "--data", small_folder, "--model", model, *few)[-2:]
+    assert names(rows) == [
+        ("accuracy on small photos: difference", "here against Pillow", "allowed"),
+        ("accuracy on 5 Mpx photos: difference", "here against Pillow", "allowed"),
+    ]
+    assert [row["target"] for row in rows] == [["at most", 1.0]] * 2
+    assert f"Right of {len(listed.rows('test'))} small photos" in rows[0]["note"]
+    assert "Right of 2 5 Mpx photos" in rows[1]["note"]
+
+
+@pytest.mark.parametrize(("beside", "met"), [(552, True), (551, True), (548, True), (545, False)])
+def test_accuracies_may_differ_a_little_either_way(imported, beside, met):
+    right = {"here": 550, "Pillow": beside}
+    row = imported("reading").apart("small", right, 1000, fresh=True)
+    assert row.met is met and "55.00 % read here" in row.note
+
+
+def test_a_model_that_does_not_open_ends_the_reading_at_once(
+    imported, measured, monkeypatch, small_folder, tmp_path
+):
+    from flowers.errors import InputError
+
+    monkeypatch.setattr(imported("reading"), "_rates", lambda *given: pytest.fail("began"))
+    with pytest.raises(InputError):
+        measured("reading", "--data", small_folder, "--model", tmp_path / "none.tflite")
+
+
 def test_growth(imported, monkeypatch, small_folder, tmp_path):
     growth = imported("growth")
     options = ["--counts", "40", "--size", "32", "--work", str(tmp_path)]
@@ -139,17 +176,89 @@ def test_predicting(imported, measured, monkeypatch, small_folder):
         return folder / "flowers.keras"
 
     monkeypatch.setattr(predicting, "exported", exported)
-    asked = ("flowers, LiteRT", "flowers, int8", "LiteRT")
+    asked = ("flowers, int8", "LiteRT")  # the default is always there
     few = ("--photos", 4, "--asked", 2, "--rounds", 2, *TINY)
     rows = measured("predicting", "--data", small_folder, "--engines", *asked, *few)
     assert names(rows) == [
-        ("one photo", "flowers, LiteRT", "LiteRT"),
-        ("one photo", "flowers, int8", "flowers, LiteRT"),
-        ("a folder", "flowers, LiteRT", "LiteRT"),
-        ("a folder", "flowers, int8", "flowers, LiteRT"),
+        ("one photo", "flowers predict", "LiteRT"),
+        ("one photo", "flowers, int8", "flowers predict"),
+        ("a folder", "flowers predict", "LiteRT"),
+        ("a folder", "flowers, int8", "flowers predict"),
     ]
-    assert [row["target"][0] for row in rows] == ["at most"] * 2 + ["at least"] * 2
+    float32, int8 = rows[::2], rows[1::2]
+    assert [row["target"][0] for row in float32] == ["at most", "at least"]
+    assert all(row["target"] is None and "--model" in row["note"] for row in int8)
     assert all(len(side["values"]) == 2 for row in rows for side in row["sides"].values())
+
+
+def test_engines_come_in_groups_with_the_default_in_each(imported):
+    predicting = imported("predicting")
+    groups = predicting.groups(predicting.NAMES)
+    assert [len(group) for group in groups] == [5, 5, 5]
+    assert {group[0] for group in groups} == {"flowers predict"}
+    others = [name for group in groups for name in group[1:]]
+    assert sorted(others) == sorted(predicting.NAMES[1:])
+    assert predicting.groups(["LiteRT"]) == [["flowers predict", "LiteRT"]]
+
+
+def test_an_engine_that_dies_is_absent_and_the_others_go_on(imported, monkeypatch, tmp_path):
+    predicting = imported("predicting")
+    monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS))
+    answers = {
+        "flowers predict": "{'value': 3.0}",
+        "LiteRT": "{'value': 2.0}",
+        "OpenVINO": "{'value': 1.0} if asked['what'] == 'one' else sys.exit(3)",
+        "ONNX Runtime": "{'error': 'out of memory'}",
+    }
+
+    def command(name: str) -> list[str]:
+        answer = answers.get(name, "None; sys.exit(4)")
+        code = f"import interleaved, sys\ndef answer(asked): return {answer}\n"
+        ready = "interleaved.serve(answer, {'ready': True})" if name in answers else "sys.exit(4)"
+        return [sys.executable, "-c", code + ready]
+
+    found, absent = predicting.measure([*answers, "Keras predict"], command, rounds=2)
+    assert absent == {
+        "OpenVINO": "ended with 3",
+        "ONNX Runtime": "out of memory",
+        "Keras predict": "ended with 4",
+    }
+    assert found[0]["many"] == {"flowers predict": (3.0, 3.0), "LiteRT": (2.0, 2.0)}
+    rows = predicting.rows(found, absent, tmp_path / "flowers.keras")
+    assert [row.names for row in rows] == [("flowers predict", "LiteRT")] * 2
+    assert "OpenVINO is absent, because: ended with 3." in rows[0].note
+    assert "| OpenVINO | absent, because: ended with 3 |" in predicting.as_text(found, absent)
+    answers.pop("flowers predict")  # without it nothing can be compared, but all is told
+    found, absent = predicting.measure([*answers], command, rounds=1)
+    assert predicting.rows(found, absent, tmp_path / "flowers.keras") == []
+    assert "| LiteRT |" in predicting.as_text(found, absent)
+
+
+def test_the_fastest_bare_engine_is_what_the_default_is_held_to(imported, tmp_path):
+    predicting = imported("predicting")
+    groups = ({"flowers predict": 1.0, "LiteRT": 0.9}, {"flowers predict": 3.0, "OpenVINO": 2.9})
+    found = [
+        {what: {name: (value,) for name, value in group.items()} for what in ("one", "many")}
+        for group in groups
+    ]
+    rows = predicting.rows(found, {}, tmp_path / "flowers.keras")
+    held = [(row.what, row.names[1]) for row in rows if row.target]
+    assert held == [("one photo", "LiteRT"), ("a folder", "OpenVINO")]
+
+
+def test_int8_is_held_to_its_speed_where_its_accuracy_is_known(imported, tmp_path):
+    from flowers import files
+    from flowers.ship.card import Card
+
+    predicting = imported("predicting")
+    values = {"flowers predict": (2.0,), "flowers, int8": (1.0,)}
+    found = [{"one": values, "many": values}]
+    known = {"flowers.keras": {"accuracy": 0.93}, "flowers.int8.tflite": {"accuracy": 0.926}}
+    model = files.write_bytes(tmp_path / "flowers.keras", b"a model")
+    Card(("a", "b"), 32, files.sha256(model), "none", files=known).save(model)
+    one, many, accuracy = predicting.rows(found, {}, model)
+    assert one.target == ("at most", 1 / 1.8) and many.target == ("at least", 1.8)
+    assert accuracy.met and not one.note
 
 
 def test_the_last_stage(measured):
@@ -177,7 +286,7 @@ def test_scoring(imported, monkeypatch, small_folder, tmp_path, capsys):
     assert text.strip() in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("job", ["steps", "phases"])
+@pytest.mark.parametrize("job", ["steps", "phases", "cifar"])
 def test_the_gpu_script_is_a_toy_on_a_cpu(job, measured):
     rows = measured("gpu", job, "--toy", "--rounds", 1, "--precision", "float32")
     ours = "ours on tensorflow"
@@ -186,7 +295,23 @@ def test_the_gpu_script_is_a_toy_on_a_cpu(job, measured):
         assert (ours, "the bound by memory bandwidth") in [key[1:] for key in names(rows)]
         assert all(row["target"] is None for row in rows)
     else:
-        assert 0 <= rows[0]["sides"]["here"]["median"] <= 1
+        what, whole, longest = names(rows)[0]
+        assert what == f"{job}, painted photos: from decoded photos to the final model"
+        assert whole == "in all" and longest.startswith("of that ")
+        assert 0 <= rows[1]["sides"]["here"]["median"] <= 1
+
+
+def test_real_photos_alone_are_held_to_the_rate_on_noise(imported):
+    from argparse import Namespace
+
+    compared = imported("gpu").compared
+    found = dict.fromkeys(("ours", "ours, noise", "stock", "torch"), (2.0,))
+    targets = {}
+    for photos in (None, Path("here/flowers.npz")):
+        rows = compared(found, 9.0, True, Namespace(photos=photos, batch=8))
+        targets[photos and photos.name] = [row.target and row.target[1] for row in rows]
+        assert ("flowers.npz" if photos else "painted") in rows[-1].note
+    assert targets == {None: [2.5, 0.9, None, None], "flowers.npz": [2.5, 0.9, None, 0.97]}
 
 
 def test_the_gpu_script_needs_no_more_than_keras_and_numpy():
@@ -200,7 +325,8 @@ def test_the_gpu_script_needs_no_more_than_keras_and_numpy():
                 needed.add(node.module)
     needed -= own | set(sys.stdlib_module_names) | {"importlib.util", "collections.abc"}
     ours = {name for name in needed if name.startswith("flowers.")}
-    assert ours == {"flowers.config", "flowers.model", "flowers.train", "flowers.train.device"}
+    model = {"flowers.model", "flowers.model.folding"}
+    assert ours == {"flowers.config", "flowers.train", "flowers.train.device"} | model
     assert needed - ours == {"keras", "numpy", "torch"}  # the last where it is there
 
 
