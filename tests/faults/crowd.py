@@ -6,7 +6,6 @@ an upload than the server over its refusal, and would mostly measure itself.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import select
 import socket
@@ -71,7 +70,8 @@ def ask(
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, f"client {begun} could not begin")
             waiting[own.fileno()] = own, client
-            ready.register(own.fileno(), select.EPOLLOUT)
+            _send(own, client)  # on this machine the connection is there already
+            ready.register(own.fileno(), select.EPOLLOUT if client.unsent else select.EPOLLIN)
             begun += 1
         for descriptor, _ in ready.poll(LOOK):
             own, client = waiting[descriptor]
@@ -96,21 +96,25 @@ def ask(
 
 def _on(own: socket.socket, client: Client, ready: select.epoll) -> bool:
     """Sends or receives what can be at once; whether there is more to come."""
-    with contextlib.suppress(BlockingIOError):
-        try:
-            if client.unsent:
-                client.unsent = client.unsent[own.send(client.unsent) :]
-                if not client.unsent:
-                    ready.modify(own.fileno(), select.EPOLLIN)
-                return True
-            part = own.recv(65536)
-            client.answer += part
-            return bool(part)
-        except ConnectionError:
-            # the server has answered, or gone, before it had everything
-            if client.unsent:
-                client.unsent = memoryview(b"")
-                ready.modify(own.fileno(), select.EPOLLIN)
-                return True
-            return False
-    return True
+    if client.unsent:
+        _send(own, client)
+        if not client.unsent:
+            ready.modify(own.fileno(), select.EPOLLIN)
+        return True
+    try:
+        part = own.recv(65536)
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False  # what has come before counts
+    client.answer += part
+    return bool(part)
+
+
+def _send(own: socket.socket, client: Client) -> None:
+    try:
+        client.unsent = client.unsent[own.send(client.unsent) :]
+    except BlockingIOError:
+        return
+    except ConnectionError:
+        client.unsent = memoryview(b"")  # answered, or gone, before it had everything: look
