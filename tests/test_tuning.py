@@ -1,12 +1,15 @@
 """A search: its trials, what a kill leaves, several workers, and what the best is worth."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 
-from flowers import config_file
+from flowers import config_file, files, pipeline
 from flowers.config import Config, Phase
 from flowers.data import prepared as preparation
 from flowers.errors import InputError, WorldError
@@ -92,6 +95,43 @@ def test_a_trial_that_was_killed_is_done_again(photos, storage):
     assert states[4] == "FAIL" and again.params == parameters
 
 
+def test_the_best_is_compared_on_photos_that_chose_nothing(photos, storage, monkeypatch):
+    prepared, data = photos
+    with opened(storage) as found:
+        model = found.get_trials()[0]
+        best = model.params | {"label_smoothing": 0.0, "rate_1_head": 0.01}
+        found.add_trial(
+            optuna.trial.create_trial(
+                value=2.0, params=best, distributions=model.distributions, intermediate_values={}
+            )
+        )
+    learned, fit = [], pipeline.fit
+
+    def watched(*given, **settings):
+        learned.append((given[1], *settings["rows"]))
+        return fit(*given, **settings)
+
+    monkeypatch.setattr(pipeline, "fit", watched)
+    settings, lines = Search(5, storage, folds=2, fixed_phases=True), []
+    tuned = search.run(prepared, CONFIG, settings, data=data, say=lines.append)
+    assert tuned.config.phases[0].rate == 0.01 and len(tuned.changes) >= 1
+    assert [line[:11] for line in lines if line.startswith("fold")] == [
+        "fold 1 of 2",
+        "fold 2 of 2",
+    ]
+    assert "against the default: " in tuned.as_text() and tuned.gain.sentence in tuned.as_text()
+    # both learn from the same photos of the training set, and choose their epoch by the same
+    catalogue = prepared.catalogue
+    train, validation = (set(catalogue.rows(name)) for name in ("train", "validation"))
+    assert [config == tuned.config for config, _, _ in learned] == [False, True] * 2
+    for (_, first, _), (_, second, chosen_by) in (learned[:2], learned[2:]):
+        assert set(first) == set(second) < train and set(chosen_by) == validation
+    assert set(learned[0][1]) | set(learned[2][1]) == train
+    monkeypatch.setattr(pipeline, "fit", None)  # what has been compared is not trained again
+    again = search.run(prepared, CONFIG, settings, data=data, say=lambda line: None)
+    assert again.gain == tuned.gain
+
+
 def test_a_trial_that_falls_behind_is_stopped(done, photos, storage):
     prepared, data = photos
     with opened(storage) as found:
@@ -143,6 +183,36 @@ def test_workers_share_one_storage(small_folder, tmp_path, run_flowers, run_here
     assert config_file.read(tmp_path / "best.toml")["phases"][0].thaw == "head"
     again = run_here("tune", *arguments)
     assert again.stdout == done.stdout and "trial " not in again.stderr
+    trained = run_here("train", "--data", small_folder, "--config", "best.toml", "--no-export")
+    assert trained.code == 0, trained.stderr
+    settings = files.read_json(tmp_path / "models" / "flowers.json")["settings"]
+    best = config_file.read(tmp_path / "best.toml")
+    assert settings["label smoothing"] == best["label_smoothing"] and settings["size"] == "32 px"
+    assert f"at {best['phases'][0].rate:g}, batch" in settings["phases"][0]
+
+
+def test_a_worker_that_is_killed_is_replaced(small_folder, tmp_path):
+    arguments = ["tune", "--data", str(small_folder), "--backbone", "miniature", "--size", "32"]
+    arguments += ["--epochs", "2", "--weights", "none", "--phases", "head", "--views", "1"]
+    arguments += ["--folds", "0", "--trials", "6", "--workers", "2"]
+    code = "from flowers.cli import main; main()"
+    command = [sys.executable, "-c", code, *arguments]
+    lines, killed = [], None
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
+        for line in running.stderr:
+            lines.append(line)
+            if line.startswith("trial ") and killed is None:
+                killed = next(p for p in psutil.Process(running.pid).children() if is_worker(p))
+                killed.kill()
+    assert running.returncode == 0 and killed is not None, "".join(lines)
+    with opened(tmp_path / "data" / "tune.sqlite3") as found:
+        assert study.count(found) == 6
+        assert study.count(found, (optuna.trial.TrialState.RUNNING,)) == 0
+
+
+def is_worker(process):
+    """Whether it searches; multiprocessing has another that minds what is shared."""
+    return "spawn_main" in " ".join(process.cmdline())
 
 
 def test_the_command_hands_over_what_it_was_asked_for(small_folder, run_here, monkeypatch):

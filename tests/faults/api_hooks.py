@@ -13,8 +13,9 @@ CONTENTS = [jpeg(size=48), *(a.content for a in _animals() if len(a.content) < 2
 PHOTOS = st.one_of(st.sampled_from(CONTENTS), spoiled(CONTENTS))
 
 schemathesis.openapi.format("binary", PHOTOS)
+BODIES = PHOTOS.filter(bool)  # a body that is empty does not fit the description
 for kind in ("image/*", "image/jpeg", "image/png", "application/octet-stream"):
-    schemathesis.openapi.media_type(kind, PHOTOS)
+    schemathesis.openapi.media_type(kind, BODIES)
 
 
 @schemathesis.check

@@ -13,7 +13,12 @@ from faults.outcome import Outcome
 from faults.page import serving
 
 # A photo that nobody can read is answered with 422, though the description cannot tell it apart.
-_SETTINGS = '[checks.positive_data_acceptance]\nexpected-statuses = ["2xx", 422]\n'
+# A form that is wrong in another way and too large as well may be refused for its size, with 413.
+_SETTINGS = """[checks.positive_data_acceptance]
+expected-statuses = ["2xx", 422]
+[checks.negative_data_rejection]
+expected-statuses = ["4xx", 503]
+"""
 
 
 def requests(model: Path, seconds: float) -> Outcome:
@@ -63,6 +68,8 @@ def _ask(mode: tuple[str, ...], address: str, place: Path, outcome: Outcome) -> 
         for each in report.get("failures", [])
     ]
     found += [f"{str(each)[:500]}" for each in report.get("errors", [])]
+    if found:  # the requests themselves stand in what it prints alone
+        found[-1] += f"\n{done.stdout.partition(' FAILURES ')[2][:4000]}"
     if done.returncode and not found:
         found = [f"schemathesis ended with {done.returncode}: {(done.stdout + done.stderr)[-300:]}"]
     elif not cases:

@@ -13,6 +13,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -25,7 +26,8 @@ from ray.util.annotations import RayDeprecationWarning
 
 from flowers import files
 from flowers.errors import FlowersError, InputError, WorldError
-from flowers.scoring import sources
+from flowers.scoring import local, sources
+from flowers.scoring.local import AHEAD
 from flowers.scoring.plan import RETRIES, Photo, Plan, cores, pieces
 from flowers.scoring.rows import Scorer
 from flowers.ship import card as cards
@@ -58,8 +60,8 @@ def run(plan: Plan, wanted: Iterable[Photo], say: Callable[[str], None]) -> Iter
         say: takes a line for people.
 
     Raises:
-        WorldError: the cluster cannot be reached, an actor died more than three times, or the
-            disk or a store fails.
+        WorldError: the cluster cannot be reached, its actors die of one photo after the other, or
+            the disk or a store fails.
         InputError: the model cannot be opened.
     """
     with _ray(plan, say):
@@ -67,7 +69,39 @@ def run(plan: Plan, wanted: Iterable[Photo], say: Callable[[str], None]) -> Iter
         card = cards.path_of(plan.model)
         model = ray.put({path.name: path.read_bytes() for path in (plan.model, card)})
         for window in pieces(wanted, max(LEAST_WINDOW, WINDOW * workers)):
-            yield from _scored(plan, window, workers, model)
+            yield from _in_spite_of_deaths(
+                plan, window, workers, lambda photos: _scored(plan, photos, workers, model), say
+            )
+
+
+def _in_spite_of_deaths(
+    plan: Plan,
+    window: Sequence[Photo],
+    workers: int,
+    score: Callable[[Sequence[Photo]], Iterator[pa.Table]],
+    say: Callable[[str], None],
+) -> Iterator[pa.Table]:
+    """The rows of a window, in order; `score` is Ray's way to them.
+
+    Ray tells that an actor has died again and again, and not of which photo. So what it was at is
+    scored on this machine, where `local` finds the photo, and Ray goes on behind it.
+    """
+    rest, died = list(window), 0
+    while rest:
+        given = 0
+        try:
+            for rows in score(rest):
+                given += len(rows)
+                yield rows
+            return
+        except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
+            died = 1 if given else died + 1
+            if _ours(error) or died >= RETRIES:
+                raise
+        behind = given + AHEAD * workers * plan.batch
+        here, rest = rest[given:behind], rest[behind:]
+        say(f"A worker of Ray ended {RETRIES + 1} times; {len(here)} photos are scored here.")
+        yield from local.run(replace(plan, workers=min(workers, cores())), here, say)
 
 
 def _scored(

@@ -41,6 +41,7 @@ def describe(labels: Sequence[str], limits: PageLimits) -> dict[str, object]:
 
 def _predict(limits: PageLimits) -> dict[str, object]:
     file = {"type": "string", "format": "binary"}
+    body = {**file, "minLength": 1}
     files = {"type": "array", "items": file, "minItems": 1, "maxItems": limits.files}
     form = _object(("photo",), photo=files)
     megabytes = f"{limits.photo.bytes / 2**20:.0f} MB"
@@ -56,8 +57,8 @@ def _predict(limits: PageLimits) -> dict[str, object]:
             "required": True,
             "content": {
                 "multipart/form-data": {"schema": form},
-                "image/*": {"schema": file},
-                "application/octet-stream": {"schema": file},
+                "image/*": {"schema": body},
+                "application/octet-stream": {"schema": body},
             },
         },
         "responses": {
