@@ -77,6 +77,17 @@ def test_what_would_answer_otherwise_stays(kind):
     assert len(norms(same(model, RANDOM.random((2, 8, 8, 3), np.float32)))) == 1
 
 
+@pytest.mark.parametrize("shared", ["convolution", "norm"])
+def test_what_is_called_twice_stays(shared):
+    photo = keras.Input((8, 8, 3))
+    convolution, other, norm = layers.Conv2D(3, 3), layers.Conv2D(3, 3), layers.BatchNormalization()
+    first = norm(convolution(photo))
+    again = convolution(layers.Rescaling(2.0)(photo)) if shared == "convolution" else None
+    second = again if again is not None else norm(other(photo))
+    model = keras.Model(photo, layers.Add()([first, second]))
+    assert len(norms(same(model, RANDOM.random((2, 8, 8, 3), np.float32)))) == 1
+
+
 @pytest.mark.parametrize("settings", [{"scale": False}, {"center": False}, {}])
 @pytest.mark.parametrize("bias", [False, True])
 def test_every_form_of_the_two_layers_is_known(settings, bias):

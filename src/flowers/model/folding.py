@@ -18,8 +18,8 @@ from keras import layers
 def folded(model: keras.Model) -> keras.Model:
     """A copy that answers the same as `model` in inference, but for rounding, and faster.
 
-    Only a BatchNorm that alone reads a convolution without an activation is folded; any other
-    stays. The copy keeps its weights when the model learns on.
+    Only a BatchNorm that alone reads a convolution without an activation is folded, where both
+    are called once; any other stays. The copy keeps its weights when the model learns on.
 
     Args:
         model: a functional model; its names and its outputs' order are kept.
@@ -51,6 +51,7 @@ def _foldable(model: keras.Model) -> dict[str, str]:
     nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes]
     readers = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
     readers.update(id(tensor) for tensor in model.outputs)
+    calls = Counter(id(node.operation) for node in nodes)
     found = {}
     for node in nodes:
         if not isinstance(node.operation, layers.BatchNormalization):
@@ -58,7 +59,8 @@ def _foldable(model: keras.Model) -> dict[str, str]:
         (tensor,) = node.input_tensors
         before = tensor._keras_history.operation
         plain = type(before) is layers.Conv2D and before.activation is keras.activations.linear
-        if plain and readers[id(tensor)] == 1 and before in model.layers:
+        once = readers[id(tensor)] == calls[id(before)] == calls[id(node.operation)] == 1
+        if plain and once and before in model.layers:
             found[node.operation.name] = before.name
     return found
 
