@@ -1,12 +1,14 @@
 """A search: its trials, what a kill leaves, several workers, and what the best is worth."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import optuna
-import psutil
 import pytest
 
 from flowers import config_file, files, pipeline
@@ -177,6 +179,9 @@ def test_workers_share_one_storage(small_folder, tmp_path, run_flowers, run_here
     assert done.code == 0, done.stderr
     numbers = {line.split()[1] for line in done.stderr.splitlines() if line.startswith("trial ")}
     assert numbers == {"0:", "1:", "2:", "3:"}
+    storage = tmp_path / "data" / "tune.sqlite3"
+    ended = [optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED]
+    assert len(set().union(*(processes(storage, state) for state in ended))) == 2
     assert done.stdout.startswith("best of 4 trials")
     text = (tmp_path / "best.toml").read_text("utf-8")
     assert text.startswith("# best of 4 trials")
@@ -191,28 +196,37 @@ def test_workers_share_one_storage(small_folder, tmp_path, run_flowers, run_here
     assert f"at {best['phases'][0].rate:g}, batch" in settings["phases"][0]
 
 
-def test_a_worker_that_is_killed_is_replaced(small_folder, tmp_path):
+def test_what_a_killed_worker_leaves_is_searched_anew(small_folder, tmp_path):
     arguments = ["tune", "--data", str(small_folder), "--backbone", "miniature", "--size", "32"]
     arguments += ["--epochs", "2", "--weights", "none", "--phases", "head", "--views", "1"]
     arguments += ["--folds", "0", "--trials", "6", "--workers", "2"]
-    code = "from flowers.cli import main; main()"
-    command = [sys.executable, "-c", code, *arguments]
-    lines, killed = [], None
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
-        for line in running.stderr:
-            lines.append(line)
-            if line.startswith("trial ") and killed is None:
-                killed = next(p for p in psutil.Process(running.pid).children() if is_worker(p))
-                killed.kill()
-    assert running.returncode == 0 and killed is not None, "".join(lines)
-    with opened(tmp_path / "data" / "tune.sqlite3") as found:
-        assert study.count(found) == 6
-        assert study.count(found, (optuna.trial.TrialState.RUNNING,)) == 0
+    code, storage = "from flowers.cli import main; main()", tmp_path / "data" / "tune.sqlite3"
+    with (tmp_path / "said").open("w") as said:
+        command = [sys.executable, "-c", code, *arguments]
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=said, stdout=said)
+    with process:
+        while len(at_work := processes(storage, RUNNING)) < 2 and process.poll() is None:
+            time.sleep(0.05)
+        os.kill(min(at_work), signal.SIGKILL)
+    text = (tmp_path / "said").read_text()
+    assert process.returncode == 0, text
+    assert sum(line.startswith("searching: ") for line in text.splitlines()) == 2
+    with opened(storage) as found:
+        assert (study.count(found), study.count(found, (RUNNING,))) == (6, 0)
+    assert processes(storage, optuna.trial.TrialState.FAIL) == {min(at_work)}
 
 
-def is_worker(process):
-    """Whether it searches; multiprocessing has another that minds what is shared."""
-    return "spawn_main" in " ".join(process.cmdline())
+RUNNING = optuna.trial.TrialState.RUNNING
+
+
+def processes(storage, state):
+    """Those whose trials are in a state."""
+    try:
+        with opened(storage) as found:
+            tried = found.get_trials(states=(state,))
+    except (InputError, ValueError, optuna.exceptions.OptunaError):
+        return set()  # it is being made
+    return {trial.user_attrs["process"] for trial in tried if "process" in trial.user_attrs}
 
 
 def test_the_command_hands_over_what_it_was_asked_for(small_folder, run_here, monkeypatch):

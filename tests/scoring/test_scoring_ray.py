@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pytest
 import ray
 from pyarrow.fs import FSSpecHandler, PyFileSystem
@@ -34,8 +35,10 @@ def scored_by_mortals(folder, *arguments, env=None):
     )
 
 
-def ended(process):
+def ended(process, folder):
     """What it printed, and that it and all that it started is gone."""
+    while not (folder / "calls").exists() and process.poll() is None:
+        time.sleep(0.05)
     started = psutil.Process(process.pid).children(recursive=True)
     try:
         said, _ = process.communicate(timeout=300)
@@ -67,7 +70,7 @@ def test_ray_writes_the_same_rows_though_an_actor_is_killed(
         time.sleep(0.01)
     killed = caught.read_text()
     os.kill(int(killed), signal.SIGKILL)
-    said = ended(process)
+    said = ended(process, seen)
     assert process.returncode == 0, said
     assert "42 photos in 3 shards" in said and "Traceback" not in said
     assert "Deprecation" not in said
@@ -121,38 +124,63 @@ def test_a_photo_that_kills_every_actor_is_scored_here(model, pictures, tmp_path
     photos, seen, out = tmp_path / "photos", tmp_path / "seen", tmp_path / "scores"
     seen.mkdir()
     shutil.copytree(pictures / "circle", photos, symlinks=True)
-    shutil.copy(photos / "circle_00.jpg", photos / "the poison.jpg")
+    shutil.copy(photos / "circle_00.jpg", photos / "circle_03 poison.jpg")
     asked = (photos, "--model", model, "--shard", 3, "--batch", 1, "--workers", 1)
     process = scored_by_mortals(seen, *asked, "--out", out)
-    said = ended(process)
+    said = ended(process, seen)
     assert process.returncode == 0, said
-    assert len(re.findall(r"A worker of Ray ended 4 times; \d photos are scored here", said)) == 1
+    assert len(re.findall(r"ended again and again; \d photos are scored here", said)) == 1
     assert "Traceback" not in said and "Deprecation" not in said
     fatal = [actor for actor, photo in calls(seen) if "poison" in photo]
     assert len(set(fatal)) == len(fatal) == 1 + RETRIES
+    # Ray goes on behind it
+    last, paths = max(photo for _, photo in calls(seen)), sorted(map(str, photos.iterdir()))
+    assert on_ray._meant(last) == (len(paths) - 1, paths[-1])
     done = run_flowers("predict", *asked, "--out", tmp_path / "local")
     assert done.code == 0
-    assert [row["path"] for row in table(out)] == sorted(str(path) for path in photos.iterdir())
-    assert [row["label"] for row in table(out)] == [
-        row["label"] for row in table(tmp_path / "local")
-    ]
+    rows, expected = table(out), table(tmp_path / "local")
+    assert [row["path"] for row in rows] == paths
+    assert [row["label"] for row in rows] == [row["label"] for row in expected]
 
 
-def test_actors_that_die_of_one_photo_after_the_other_end_it(model, pictures):
-    photos = list(enumerate(str(path) for path in sorted((pictures / "circle").iterdir())))
-    plan, asked, lines = Plan(model, workers=1, batch=1), [], []
+def numbered(pictures):
+    """Photos with their places, as an engine gets them."""
+    return list(enumerate(str(path) for path in sorted((pictures / "circle").iterdir())))
+
+
+@pytest.mark.parametrize("given", [0, 3, 12])
+def test_where_actors_die_no_row_is_lost_or_given_twice(model, pictures, given):
+    photos, plan, asked = numbered(pictures)[:12], Plan(model, workers=1, batch=1), []
+
+    def dying_once(rest):
+        asked.append([number for number, _ in rest])
+        for number, _ in rest[:given] if len(asked) == 1 else rest:
+            yield pa.table({"number": [number]})
+        if len(asked) == 1:
+            raise ray.exceptions.OutOfMemoryError("it took too much")
+
+    rows = on_ray._in_spite_of_deaths(plan, photos, 1, dying_once, lambda line: None)
+    assert [number for part in rows for number in part["number"].to_pylist()] == list(range(12))
+    behind = list(range(given + local.AHEAD, 12))
+    assert asked == [list(range(12)), *([behind] if behind else [])]
+
+
+@pytest.mark.parametrize(("begun", "asks"), [(True, RETRIES), (False, 1)])
+def test_actors_that_cannot_live_end_it(model, pictures, begun, asks):
+    photos, plan, asked = numbered(pictures), Plan(model, workers=1, batch=1), []
 
     def dying(rest):
         asked.append(len(rest))
-        raise ray.exceptions.ActorDiedError
+        error = ray.exceptions.ActorDiedError()
+        error.actor_init_failed = not begun
+        raise error
         yield
 
-    rows = on_ray._in_spite_of_deaths(plan, photos, 1, dying, lines.append)
+    rows = on_ray._in_spite_of_deaths(plan, photos, 1, dying, lambda line: None)
     given, step = [], local.AHEAD
     with pytest.raises(ray.exceptions.ActorDiedError):
         for part in rows:
             given += part["path"].to_pylist()
     # what was scored here in between is not lost
-    assert given == [path for _, path in photos[: (RETRIES - 1) * step]]
-    assert asked == [len(photos) - number * step for number in range(RETRIES)]
-    assert [line.split("; ")[1][:2] for line in lines] == [f"{step} "] * (RETRIES - 1)
+    assert given == [path for _, path in photos[: (asks - 1) * step]]
+    assert asked == [len(photos) - number * step for number in range(asks)]

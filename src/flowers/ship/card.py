@@ -158,7 +158,7 @@ def replacing(model: Path, card: Card) -> Iterator[None]:
         files.write_json(path, values)
         yield
     except BaseException:
-        with contextlib.suppress(WorldError):  # both cards in one are right as well
+        with contextlib.suppress(WorldError, OSError):  # both cards in one are right as well
             _settle(path, values, found)
         raise
     card.save(model)
@@ -167,10 +167,13 @@ def replacing(model: Path, card: Card) -> Iterator[None]:
 def _settle(path: Path, values: dict, found: bytes | None) -> None:
     """After a replacement that failed: leaves the card of what is there, byte by byte if it can."""
     card = _true(path, values)
-    if found is not None and card is values.get(_BEFORE):
-        files.write_bytes(path, found)
-    else:
+    described = card is not values.get(_BEFORE) and any(_described(path, _card(card, path)))
+    if described:
         files.write_json(path, card)
+    elif found is None:
+        path.unlink(missing_ok=True)
+    else:
+        files.write_bytes(path, found)
 
 
 def _moving(values: object) -> bool:

@@ -44,9 +44,14 @@ class Task:
 
 
 def shared(prepared: Photos, space: Space) -> Photos:
-    """The photos with the room of one trial: each strength of augmentation has its features."""
+    """The photos with the room of one trial.
+
+    Each strength of augmentation has its features, and so has each choice of phases: those of the
+    head are of the whole network, those of the last stage of what lies before it.
+    """
+    kinds = space.strengths * len(space.choices)
     room = prepared.room
-    return prepared if room is None else replace(prepared, room=room // space.strengths)
+    return prepared if room is None else replace(prepared, room=room // kinds)
 
 
 def start(task: Task, workers: int) -> None:
@@ -115,6 +120,7 @@ def search(study: optuna.Study, task: Task, prepared: Photos, say: Say) -> None:
             if count(study, (*COUNTED, TrialState.RUNNING)) >= task.trials:
                 return
             trial = study.ask()
+            trial.set_user_attr("process", os.getpid())
         config = task.space.suggest(trial)
         try:
             value = _try(trial, prepared, config, task.data)

@@ -77,10 +77,10 @@ def create_app(
     )
     _add_pages(app, service)
     _add_api(app, service)
-    _add_health(app, service, metrics)
+    door = app.extensions["door"] = Door(service.gate, metrics, limits.retry)
+    _add_health(app, lambda: service.ready and not door.full, service, metrics)
     _add_errors(app, limits)
     _add_headers(app, metrics)
-    door = app.extensions["door"] = Door(service.gate, metrics, limits.retry)
     app.wsgi_app = _front_door(app.wsgi_app, door, limits)
     if hosts is not None:
         app.wsgi_app = _known_by(frozenset(hosts), app.wsgi_app, metrics)
@@ -139,7 +139,9 @@ def _add_api(app: Flask, service: Service) -> None:
         return jsonify(described)
 
 
-def _add_health(app: Flask, service: Service, metrics: Metrics) -> None:
+def _add_health(
+    app: Flask, is_ready: Callable[[], bool], service: Service, metrics: Metrics
+) -> None:
     """What the host asks."""
 
     @app.get("/livez")
@@ -148,11 +150,11 @@ def _add_health(app: Flask, service: Service, metrics: Metrics) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        return _state("ready", 200) if service.ready else _state("busy", 503)
+        return _state("ready", 200) if is_ready() else _state("busy", 503)
 
     @app.get("/metrics")
     def numbers() -> Response:
-        text = metrics.as_text(service.gate.inside, service.ready)
+        text = metrics.as_text(service.gate.inside, is_ready())
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 

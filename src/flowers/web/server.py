@@ -22,7 +22,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask
-from waitress.utilities import Error
+from waitress.utilities import BadRequest, Error
 
 from flowers.errors import WorldError
 from flowers.web import headers, memory, replies
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 64  # connections looked at before those that are open have their turn again
 _GLANCE = 65536  # bytes of a new connection that are looked at before anything is made for it
+_PIPELINED = 16  # requests of one connection that wait for their turn
+_UNTAKEN = 1024 * 1024  # bytes of answers that one connection may leave lying
 _STOPPING = 10.0  # seconds in which requests at work are finished after a signal
 
 
@@ -55,32 +57,35 @@ class _Parser(HTTPRequestParser):
         self._channel, self._server = channel, channel.server
 
     def received(self, data: bytes) -> int:
+        if self._channel.close_when_flushed:  # what follows a last answer is not looked at
+            self.completed = self.empty = True
+            return len(data)
         before = self.headers_finished
-        consumed = super().received(data)
+        try:
+            consumed = super().received(data)
+        except Exception:  # as of int() for a length of 5,000 digits: waitress lets it through
+            self.error, self.completed, consumed = BadRequest("malformed"), True, len(data)
         if self.headers_finished and not before and not self.completed:
             size = self.adj.max_request_body_size if self.chunked else self.content_length
             if self._server.announced() + size > self._server.limits.received:
                 self.error, self.completed = _FullError("busy"), True
             else:
                 self.announced = size
-        if self.error is not None:
-            self.expect_continue = False  # nobody shall send what is refused
-        elif self.completed and not self.empty:
-            waits, door = self._channel.requests, self._server.door
-            # answers come in the order of the requests
-            if not waits and door.closed(self.command, self.path, door.full):
-                self._channel.turned_away.append(self)
-                self.empty = True  # so that no task is made for it
-            elif not self.inside:
-                self.inside = door.enter(self.command, self.path)
+        if self.completed:
+            self.expect_continue = False  # nobody shall send what is refused, or has come
+            self._look()
         return consumed
 
-    def close(self) -> None:
-        """When it has been answered, or its client has gone."""
-        super().close()
-        if self.inside:
-            self.inside = False
-            self._server.door.leave()
+    def _look(self) -> None:
+        """At a request that is complete: whether it is answered at all."""
+        waits, door = self._channel.requests, self._server.door  # answers come in their order
+        if len(waits) >= _PIPELINED and not self.empty:
+            self.error = BadRequest("too many requests at once")
+        elif self.error or self.empty or waits:
+            return
+        elif door.closed(self.command, self.path, door.full):
+            self._channel.turn_away(self)
+            self.empty = True  # so that no task is made for it
 
 
 class _Refusal(ErrorTask):
@@ -102,33 +107,39 @@ class _Channel(HTTPChannel):
     """One connection."""
 
     error_task_class = _Refusal
-
-    def __init__(self, *arguments: object, **settings: object):
-        self.turned_away: list[_Parser] = []
-        super().__init__(*arguments, **settings)
+    owing = 0.0  # since when its client has not taken what is there for it; 0 where nothing is
 
     def parser_class(self, adjustments: Adjustments) -> _Parser:
         return _Parser(adjustments, self)
 
-    def received(self, data: bytes) -> bool:
-        """As the base class; those who are turned away are told so here and now.
-
-        A task for it in a thread of its own would take from those that are answered.
-        """
-        taken = super().received(data)
-        while self.turned_away:
-            self._turn_away(self.turned_away.pop(0))
-        return taken
-
-    def _turn_away(self, request: _Parser) -> None:
+    def turn_away(self, request: _Parser) -> None:
+        """Says no here and now: a thread for it would take from those that are answered."""
         last = request.version != "1.1" or request.headers.get("CONNECTION", "").lower() == "close"
         answer = self.server.door.answer(last)
         with self.outbuf_lock:
+            if not self.connected:
+                return
             self.outbufs[-1].append(answer)
             self.current_outbuf_count += len(answer)
             self.total_outbufs_len += len(answer)
             self.close_when_flushed = self.close_when_flushed or last
             self._flush_some()
+
+    def service(self) -> None:
+        """As the base class: answers the first request. Its place is free then, whatever came."""
+        request = self.requests[0]
+        try:
+            super().service()
+        finally:
+            if request.inside:
+                request.inside = False
+                self.server.door.leave()
+
+    def cut(self) -> None:
+        """Ends the connection, though its client takes nothing any more."""
+        self.will_close = True
+        with contextlib.suppress(OSError):  # or the loop would wait until it can be written to
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def parsers(self) -> Iterator[_Parser]:
         """The request being received, if any, and those that wait for an answer."""
@@ -141,6 +152,13 @@ class _Server(TcpWSGIServer):
     channel_class = _Channel
     limits: PageLimits
     door: Door
+
+    def add_task(self, task: _Channel) -> None:
+        """As the base class, for the first request of a connection, which takes its place now."""
+        request = task.requests[0]
+        if request.error is None and not request.inside:
+            request.inside = self.door.enter(request.command, request.path)
+        super().add_task(task)
 
     def announced(self) -> int:
         """Bytes of all uploads that are being received or answered."""
@@ -173,16 +191,27 @@ class _Server(TcpWSGIServer):
             return
         self.set_socket_options(connection)
         channel = self.channel_class(self, connection, address, self.adj, map=self._map)
-        if begun:
-            channel.received(begun)  # now, so that the next finds its place taken
+        if begun:  # now, so that the next finds its place taken
+            try:
+                channel.received(begun)
+            except Exception:
+                channel.handle_error()  # which closes this one, and not the server
 
     def maintenance(self, now: float) -> None:
-        """Cuts those who have been silent, and those who take too long to say what they want."""
+        """Cuts those who have been silent, who take too long to say what they want, or to take it.
+
+        One who takes nothing holds a thread as soon as enough lies there for him.
+        """
         super().maintenance(now)
-        for channel in self.active_channels.values():
+        for channel in tuple(self.active_channels.values()):
             receiving = channel.request
-            if receiving is not None and now - receiving.started > self.limits.seconds:
-                channel.will_close = True
+            if not channel.total_outbufs_len:
+                channel.owing = 0.0
+            elif not channel.owing:
+                channel.owing = now
+            slow = receiving is not None and now - receiving.started > self.limits.seconds
+            if slow or (channel.owing and now - channel.owing > self.limits.seconds):
+                channel.cut()
 
 
 def serve(
@@ -225,6 +254,12 @@ def serve(
         started(f"http://{_named(host)}:{server.effective_port}/")
         while running.is_alive() and not stop.wait(1):
             pass
+        if not stop.is_set():
+            raise WorldError(
+                "a server that runs until it is stopped",
+                "it has ended by itself",
+                "Start it again.",
+            )
         _finish(server)
     finally:
         for number, handler in before.items():
@@ -243,6 +278,7 @@ def _listen(app: Flask, host: str, port: int, limits: PageLimits) -> _Server:
         recv_bytes=65536,
         inbuf_overflow=whole + 65536,  # above what is accepted: never a temporary file
         outbuf_overflow=whole,
+        outbuf_high_watermark=_UNTAKEN,
         max_request_body_size=whole,
         max_request_header_size=limits.headers,
         channel_timeout=int(limits.seconds),
