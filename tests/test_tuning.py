@@ -10,6 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
 from flowers import config_file, files, pipeline
 from flowers.config import Config, Phase
@@ -224,7 +225,7 @@ def processes(storage, state):
     try:
         with opened(storage) as found:
             tried = found.get_trials(states=(state,))
-    except (InputError, ValueError, optuna.exceptions.OptunaError):
+    except (InputError, ValueError, SQLAlchemyError, optuna.exceptions.OptunaError):
         return set()  # it is being made
     return {trial.user_attrs["process"] for trial in tried if "process" in trial.user_attrs}
 

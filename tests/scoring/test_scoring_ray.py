@@ -165,15 +165,19 @@ def test_where_actors_die_no_row_is_lost_or_given_twice(model, pictures, given):
     assert asked == [list(range(12)), *([behind] if behind else [])]
 
 
+class Unborn(ray.exceptions.ActorDiedError):
+    """Of an actor that could not begin."""
+
+    actor_init_failed = True
+
+
 @pytest.mark.parametrize(("begun", "asks"), [(True, RETRIES), (False, 1)])
 def test_actors_that_cannot_live_end_it(model, pictures, begun, asks):
     photos, plan, asked = numbered(pictures), Plan(model, workers=1, batch=1), []
 
     def dying(rest):
         asked.append(len(rest))
-        error = ray.exceptions.ActorDiedError()
-        error.actor_init_failed = not begun
-        raise error
+        raise ray.exceptions.ActorDiedError() if begun else Unborn()
         yield
 
     rows = on_ray._in_spite_of_deaths(plan, photos, 1, dying, lambda line: None)

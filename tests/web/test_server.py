@@ -157,9 +157,10 @@ def test_one_connection_takes_one_place(served, photo):
     assert send(served, request(HEAD + photo + TAIL))[0] == 200
 
 
-def test_who_takes_nothing_is_cut_and_holds_no_thread(start):
+@pytest.mark.parametrize("at_once", [16, 1200])
+def test_who_takes_nothing_is_cut_and_holds_no_thread(start, at_once):
     """Fault 18, slow reading: more than the buffers hold, by as many as there are threads."""
-    served, ask = start(1.0), b"GET /examples/rose.jpg HTTP/1.1\r\nHost: x\r\n\r\n" * 16
+    served, ask = start(1.0), b"GET /examples/rose.jpg HTTP/1.1\r\nHost: x\r\n\r\n" * at_once
     taking = []
     for _ in range(PageLimits().threads + 1):
         connection = socket.socket()
