@@ -7,6 +7,7 @@ an upload than the server over its refusal, and would mostly measure itself.
 from __future__ import annotations
 
 import errno
+import re
 import select
 import socket
 import time
@@ -29,8 +30,10 @@ class Client:
 
     @property
     def status(self) -> int:
-        """Of the answer; 0 where none came."""
-        return int(self.answer[9:12]) if self.answer.startswith(b"HTTP/1.") else 0
+        """Of the answer; 0 where none came, or not all of it, or more than it."""
+        length = re.search(rb"\r\ncontent-length: (\d+)", self.head.lower())
+        whole = length is not None and len(self.body) == int(length[1])
+        return int(self.answer[9:12]) if self.answer.startswith(b"HTTP/1.") and whole else 0
 
     @property
     def head(self) -> bytes:

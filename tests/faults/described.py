@@ -43,6 +43,7 @@ def requests(model: Path, seconds: float) -> Outcome:
             cases.append(_ask(mode, address, Path(place), outcome))
         gone = server.process.poll() is not None or not server.healthy()
         outcome.expect(not gone, "the server is gone")
+        outcome.expect(gone or server.answers(), "no photo is looked at afterwards")
     outcome.figures = f"schemathesis: {cases[0]:,} requests at the edges, {cases[1]:,} others"
     return outcome
 
