@@ -70,5 +70,9 @@ _LIMITS = """## What is not claimed
   describes: it is refused, and `flowers export` makes it again.
 - A SavedModel is a folder, which cannot be swapped in one step: it goes aside for a moment, and
   after a kill in that moment the next write brings it back.
+- With 400 connections open the page takes no other before one of them is answered or cut, 20 s at
+  the most.
+- What `flowers tune` has tried, and the list of photos of `flowers predict --out`, are SQLite files:
+  SQLite itself keeps those whole.
 - kagglehub downloads the Kaggle set itself, in a process that is stopped when it stalls.
 """
