@@ -72,7 +72,7 @@ _LIMITS = """## What is not claimed
   after a kill in that moment the next write brings it back.
 - With 400 connections open the page takes no other before one of them is answered or cut, 20 s at
   the most.
-- What `flowers tune` has tried, and the list of photos of `flowers predict --out`, are SQLite files:
-  SQLite itself keeps those whole.
+- What `flowers tune` has tried, and the list of photos of `flowers predict --out`, are files of
+  SQLite, which itself keeps them whole.
 - kagglehub downloads the Kaggle set itself, in a process that is stopped when it stalls.
 """
